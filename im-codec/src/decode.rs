@@ -32,7 +32,9 @@ pub enum DecodeError {
         found: u8,
     },
     /// A layout of later OUYUNC releases, which put other fields behind the magic.
-    #[error("this is the packet layout of OUYUNC {release}, which is not supported: use version 2 of the 24-byte packet")]
+    #[error(
+        "this is the packet layout of OUYUNC {release}, which is not supported: use version 2 of the 24-byte packet"
+    )]
     OuyuncLayout {
         /// The releases that use it.
         release: &'static str,

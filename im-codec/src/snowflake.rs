@@ -94,10 +94,7 @@ mod tests {
         let mut ids = Snowflake::new(0);
         ids.next(NOW).unwrap();
         assert!(ids.next(NOW - MAX_LEAD_MS).is_ok());
-        assert_eq!(
-            ids.next(NOW - MAX_LEAD_MS - 1),
-            Err(SnowflakeError::ClockBehind { behind_ms: MAX_LEAD_MS + 1 })
-        );
+        assert_eq!(ids.next(NOW - MAX_LEAD_MS - 1), Err(SnowflakeError::ClockBehind { behind_ms: MAX_LEAD_MS + 1 }));
         assert_eq!(ids.next(0), Err(SnowflakeError::ClockOutOfRange { now_ms: 0 }));
         assert_eq!(ids.next(u64::MAX), Err(SnowflakeError::ClockOutOfRange { now_ms: u64::MAX }));
     }

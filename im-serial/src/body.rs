@@ -1,0 +1,294 @@
+//! The bodies of version 2, each declared once: one declaration gives the struct, its serde names and its protobuf tags.
+//!
+//! A field that is missing on the wire has its default (empty, zero, false), in every format; an unknown field is
+//! skipped. Both let a newer peer talk to an older one.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Declares the bodies. `[..]` holds the protobuf type and tag; `as "module"` the serde helper; `redacted` keeps a
+/// field out of `Debug`, as byte strings always are.
+macro_rules! bodies {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident = $code:literal {
+            $( $(#[$fdoc:meta])* [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
+        }
+    )*) => {
+        $( wire_struct! {
+            $(#[$doc])*
+            $name { $( $(#[$fdoc])* [$($pb)*] $field: $ty $(as $with)? $(=> $redacted)?; )* }
+        } )*
+
+        /// Which body a message type carries. The numbers are the message types of the packet header.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $( $(#[$doc])* $name = $code, )*
+        }
+
+        impl Kind {
+            /// Every kind, in order of its code.
+            pub const ALL: &[Kind] = &[$( Kind::$name, )*];
+
+            /// The kind of a message type, or `None` for a type that has no body of this protocol.
+            pub const fn from_code(code: u8) -> Option<Self> {
+                match code { $( $code => Some(Self::$name), )* _ => None }
+            }
+
+            /// The message type.
+            pub const fn code(self) -> u8 { self as u8 }
+
+            /// The name, as the specification writes it.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => stringify!($name), )* }
+            }
+        }
+
+        /// Any body, tagged with its kind.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Body {
+            $( $(#[$doc])* $name($name), )*
+        }
+
+        impl Body {
+            /// The kind, and so the message type, of this body.
+            pub const fn kind(&self) -> Kind {
+                match self { $( Self::$name(_) => Kind::$name, )* }
+            }
+
+            /// Calls `with` on the inner body.
+            #[cfg(any(feature = "serde", feature = "protobuf"))]
+            pub(crate) fn visit<V: Visit>(&self, with: V) -> V::Out {
+                match self { $( Self::$name(body) => with.visit(body), )* }
+            }
+
+            /// Makes a body of `kind` by calling `with` for its type.
+            #[cfg(any(feature = "serde", feature = "protobuf"))]
+            pub(crate) fn make<M: Make>(kind: Kind, with: M) -> Result<Self, M::Error> {
+                Ok(match kind { $( Kind::$name => Self::$name(with.make()?), )* })
+            }
+        }
+
+        $( impl From<$name> for Body { fn from(body: $name) -> Self { Self::$name(body) } } )*
+    };
+}
+
+macro_rules! wire_struct {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $( $(#[$fdoc:meta])* [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq)]
+        #[cfg_attr(feature = "protobuf", derive(prost::Message), prost(skip_debug))]
+        #[cfg_attr(not(feature = "protobuf"), derive(Default))]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+        pub struct $name {
+            $(
+                $(#[$fdoc])*
+                #[cfg_attr(feature = "protobuf", prost($($pb)*))]
+                $( #[cfg_attr(feature = "serde", serde(with = $with))] )?
+                pub $field: $ty,
+            )*
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $( .field(stringify!($field), debug_field!(self.$field $(, $redacted)? $(, $with)?)) )*
+                    .finish()
+            }
+        }
+    };
+}
+
+macro_rules! debug_field {
+    ($value:expr) => {
+        &$value
+    };
+    ($value:expr, redacted) => {
+        &Redacted($value.len())
+    };
+    ($value:expr, "crate::text::bytes") => {
+        &Redacted($value.len())
+    };
+    ($value:expr, "crate::text::id") => {
+        &$value
+    };
+}
+
+/// Stands in `Debug` for content and tokens, so that they never reach a log line.
+struct Redacted(usize);
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0)
+    }
+}
+
+/// What a wire format must be able to do with every body.
+#[cfg(all(feature = "serde", feature = "protobuf"))]
+pub(crate) trait Wire: serde::Serialize + serde::de::DeserializeOwned + prost::Message + Default {}
+#[cfg(all(feature = "serde", feature = "protobuf"))]
+impl<T: serde::Serialize + serde::de::DeserializeOwned + prost::Message + Default> Wire for T {}
+
+#[cfg(all(feature = "serde", not(feature = "protobuf")))]
+pub(crate) trait Wire: serde::Serialize + serde::de::DeserializeOwned + Default {}
+#[cfg(all(feature = "serde", not(feature = "protobuf")))]
+impl<T: serde::Serialize + serde::de::DeserializeOwned + Default> Wire for T {}
+
+#[cfg(all(not(feature = "serde"), feature = "protobuf"))]
+pub(crate) trait Wire: prost::Message + Default {}
+#[cfg(all(not(feature = "serde"), feature = "protobuf"))]
+impl<T: prost::Message + Default> Wire for T {}
+
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+pub(crate) trait Visit {
+    type Out;
+    fn visit<T: Wire>(self, body: &T) -> Self::Out;
+}
+
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+pub(crate) trait Make {
+    type Error;
+    fn make<T: Wire>(self) -> Result<T, Self::Error>;
+}
+
+/// What kind of conversation a [`Conversation`] names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConversationKind {
+    /// With one other user.
+    Private = 1,
+}
+
+wire_struct! {
+    /// A conversation as one of its members names it: for a private one, the other user.
+    #[derive(Eq, PartialOrd, Ord, Hash)]
+    Conversation {
+        /// See [`ConversationKind`].
+        [uint32, tag = 1] kind: u32;
+        /// The other user's id, for a private conversation.
+        [string, tag = 2] id: String;
+    }
+}
+
+impl Conversation {
+    /// The private conversation with `user`.
+    ///
+    /// ```
+    /// # use im_serial::body::Conversation;
+    /// assert_eq!(Conversation::private("bob").to_string(), "private:bob");
+    /// ```
+    pub fn private(user: impl Into<String>) -> Self {
+        Self { kind: ConversationKind::Private as u32, id: user.into() }
+    }
+}
+
+impl fmt::Display for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            1 => write!(f, "private:{}", self.id),
+            other => write!(f, "kind {other}:{}", self.id),
+        }
+    }
+}
+
+bodies! {
+    /// Who the client is. The first packet of a client inside the sealed channel.
+    Login = 16 {
+        /// The user's id.
+        [string, tag = 1] user: String;
+        /// The device's id, chosen by the client and stable over restarts.
+        [string, tag = 2] device: String;
+        /// Proof that the client is the user; what it must be is the server's policy. May be empty.
+        [string, tag = 3] token: String => redacted;
+        /// How many deliveries may be unacked at once; 0 asks for none at all.
+        [uint32, tag = 4] receive_max: u32;
+    }
+    /// The login was accepted.
+    LoginOk = 17 {
+        /// The user's id as the server knows it.
+        [string, tag = 1] user: String;
+        /// The server's clock, in Unix milliseconds.
+        [uint64, tag = 2] server_time_ms: u64;
+        /// A side that sent nothing for so many seconds sends a ping.
+        [uint32, tag = 3] heartbeat_secs: u32;
+        /// A side that heard nothing for so many seconds closes.
+        [uint32, tag = 4] idle_secs: u32;
+        /// How many messages may be sent and not yet answered.
+        [uint32, tag = 5] send_max: u32;
+    }
+    /// The last packet of a side.
+    Close = 18 {
+        /// A close code, see the specification.
+        [uint32, tag = 1] code: u32;
+        /// For people: what happened and what to do.
+        [string, tag = 2] reason: String;
+    }
+    /// Asks for a sign of life.
+    Ping = 19 {}
+    /// Answers a ping.
+    Pong = 20 {}
+    /// A message to be stored and delivered. The packet id of its header identifies it over retries.
+    Send = 32 {
+        /// Where to.
+        [message, required, tag = 1] to: Conversation;
+        /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
+        [uint32, tag = 2] content_type: u32;
+        /// The content.
+        [bytes = "vec", tag = 3] content: Vec<u8> as "crate::text::bytes";
+    }
+    /// The message whose packet id the header repeats is durable.
+    Stored = 33 {
+        /// The conversation, as the sender names it.
+        [message, required, tag = 1] conversation: Conversation;
+        /// The server's id of the message.
+        [uint64, tag = 2] message_id: u64 as "crate::text::id";
+        /// Its place in the conversation: dense, from 1.
+        [uint64, tag = 3] seq: u64;
+        /// When it was stored, in Unix milliseconds.
+        [uint64, tag = 4] time_ms: u64;
+        /// It was stored by an earlier try.
+        [bool, tag = 5] duplicate: bool;
+        /// This packet also takes the message's place in the device's own stream: the receiver counts `seq` as had.
+        [bool, tag = 6] in_stream: bool;
+    }
+    /// The message whose packet id the header repeats was not stored.
+    Refused = 34 {
+        /// A refusal code, see the specification.
+        [uint32, tag = 1] code: u32;
+        /// For people: what happened and what to do.
+        [string, tag = 2] reason: String;
+        /// The same packet may be sent again later.
+        [bool, tag = 3] retry: bool;
+    }
+    /// A stored message for this device.
+    Deliver = 35 {
+        /// The conversation, as the receiver names it.
+        [message, required, tag = 1] conversation: Conversation;
+        /// Who sent it.
+        [string, tag = 2] from: String;
+        /// The server's id of the message.
+        [uint64, tag = 3] message_id: u64 as "crate::text::id";
+        /// Its place in the conversation: dense, from 1.
+        [uint64, tag = 4] seq: u64;
+        /// When it was stored, in Unix milliseconds.
+        [uint64, tag = 5] time_ms: u64;
+        /// What the content is, as in `Send`.
+        [uint32, tag = 6] content_type: u32;
+        /// The content.
+        [bytes = "vec", tag = 7] content: Vec<u8> as "crate::text::bytes";
+    }
+    /// This device has every message of the conversation up to and including `up_to`.
+    Delivered = 36 {
+        /// The conversation, as this device names it.
+        [message, required, tag = 1] conversation: Conversation;
+        /// The highest seq of the run without a gap.
+        [uint64, tag = 2] up_to: u64;
+    }
+}

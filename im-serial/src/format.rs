@@ -1,0 +1,191 @@
+//! One interface for every serialization.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::body::{Body, Kind};
+
+/// A serialization id: byte 18 of the packet header. 1 to 63 belong to this protocol, 64 to 127 to applications.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FormatId(pub u8);
+
+impl FormatId {
+    /// JSON.
+    pub const JSON: Self = Self(2);
+    /// Protocol Buffers.
+    pub const PROTOBUF: Self = Self(6);
+    /// MessagePack, structs as maps.
+    pub const MSGPACK: Self = Self(16);
+}
+
+impl fmt::Debug for FormatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FormatId({})", self.0)
+    }
+}
+
+/// What a decoder accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest body, in bytes. Every format's decoder allocates no more than a small multiple of what it is given.
+    pub max_body: usize,
+}
+
+impl Default for Limits {
+    /// 64 KiB, the default of the packet.
+    fn default() -> Self {
+        Self { max_body: 64 * 1024 }
+    }
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Longer than the limit.
+    TooLarge,
+    /// Not the format's syntax, or a value of the wrong type.
+    Malformed,
+    /// The body ends early.
+    Truncated,
+    /// Bytes follow the body.
+    TrailingBytes,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "it is longer than the limit",
+            Self::Malformed => "it is not well-formed",
+            Self::Truncated => "it ends early",
+            Self::TrailingBytes => "bytes follow its end",
+        })
+    }
+}
+
+/// A body that could not be read. The peer's fault, except for [`Problem::TooLarge`], which may be a local limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {format} body of a {} packet cannot be read: {problem}", kind.name())]
+pub struct DecodeError {
+    /// Name of the format.
+    pub format: &'static str,
+    /// What the body should have been.
+    pub kind: Kind,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// A body that could not be written. A caller's or a format's fault; the output is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {} body cannot be written as {format}", kind.name())]
+pub struct EncodeError {
+    /// Name of the format.
+    pub format: &'static str,
+    /// The body's kind.
+    pub kind: Kind,
+}
+
+/// A serialization. Object-safe, so that a session holds whichever was negotiated.
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use im_serial::{body::{Conversation, Send}, Body, Format, Json, Kind, Limits};
+/// let body = Body::from(Send { to: Conversation::private("bob"), content_type: 1, content: b"hi".to_vec() });
+/// let mut out = Vec::new();
+/// Json.encode(&body, &mut out).unwrap();
+/// assert_eq!(out, br#"{"to":{"kind":1,"id":"bob"},"content_type":1,"content":"aGk="}"#);
+/// assert_eq!(Json.decode(Kind::Send, &out, &Limits::default()).unwrap(), body);
+/// # }
+/// ```
+pub trait Format: Send + Sync {
+    /// The id on the wire.
+    fn id(&self) -> FormatId;
+
+    /// The name for people.
+    fn name(&self) -> &'static str;
+
+    /// Appends the body to `out`; on an error `out` is as it was.
+    fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Reads exactly one body of `kind`. Bytes after it are an error.
+    fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError>;
+}
+
+/// The formats that a side is ready to speak, in its order of preference.
+///
+/// ```
+/// # #[cfg(all(feature = "json", feature = "protobuf", feature = "msgpack"))] {
+/// use im_serial::{FormatId, Registry};
+/// let formats = Registry::default();
+/// assert_eq!(formats.ids(), [FormatId::PROTOBUF, FormatId::MSGPACK, FormatId::JSON]);
+/// assert_eq!(formats.get(FormatId::JSON).unwrap().name(), "json");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Registry {
+    formats: Vec<Arc<dyn Format>>,
+}
+
+impl Registry {
+    /// No format yet.
+    pub const fn empty() -> Self {
+        Self { formats: Vec::new() }
+    }
+
+    /// Adds a format at the end; one with the same id is replaced in its place.
+    #[must_use]
+    pub fn with(mut self, format: impl Format + 'static) -> Self {
+        let format: Arc<dyn Format> = Arc::new(format);
+        match self.formats.iter_mut().find(|known| known.id() == format.id()) {
+            Some(known) => *known = format,
+            None => self.formats.push(format),
+        }
+        self
+    }
+
+    /// Only the formats of `ids`, in that order; unknown ids are left out.
+    #[must_use]
+    pub fn select(&self, ids: &[FormatId]) -> Self {
+        Self { formats: ids.iter().filter_map(|id| self.get(*id)).cloned().collect() }
+    }
+
+    /// The format with this id.
+    pub fn get(&self, id: FormatId) -> Option<&Arc<dyn Format>> {
+        self.formats.iter().find(|format| format.id() == id)
+    }
+
+    /// The ids, most preferred first.
+    pub fn ids(&self) -> Vec<FormatId> {
+        self.formats.iter().map(|format| format.id()).collect()
+    }
+}
+
+impl Default for Registry {
+    /// Every format that is compiled in: protobuf, MessagePack, JSON.
+    fn default() -> Self {
+        let registry = Self::empty();
+        #[cfg(feature = "protobuf")]
+        let registry = registry.with(crate::Protobuf);
+        #[cfg(feature = "msgpack")]
+        let registry = registry.with(crate::MsgPack);
+        #[cfg(feature = "json")]
+        let registry = registry.with(crate::Json);
+        registry
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.formats.iter().map(|format| format.name())).finish()
+    }
+}
+
+/// The limit that every format checks first.
+#[cfg(any(feature = "json", feature = "msgpack", feature = "protobuf"))]
+pub(crate) fn check_len(format: &'static str, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
+    if bytes.len() > limits.max_body {
+        return Err(DecodeError { format, kind, problem: Problem::TooLarge });
+    }
+    Ok(())
+}
