@@ -1,1 +1,53 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod backoff;
+mod close;
+mod config;
+mod connection;
+mod error;
+mod feed;
+mod inbox;
+mod keepalive;
+mod link;
+mod outbox;
+mod time;
+mod timer;
+
+pub use backoff::Backoff;
+pub use close::{CloseCode, Closed, ClosedBy, RefusalCode, encode_plain_close};
+pub use config::{ClientConfig, ConfigError, Credentials, MAX_NAME_LEN, ServerConfig, valid_name};
+pub use connection::{
+    Client, ClientEvent, Connection, Delivery, LoginRequest, Role, Server, ServerEvent, State, Stats, Submission,
+    Transmit,
+};
+pub use error::{AnswerError, ConnectError, Error, Fault, SendError};
+pub use feed::FeedItem;
+pub use inbox::AckToken;
+pub use link::Negotiated;
+pub use outbox::{Message, PacketId};
+pub use time::Instant;
+pub use timer::Timer;
+
+pub use im_codec::{Framing, Limits, MessageType, frame_len};
+pub use im_crypto::{CryptoProvider, Entropy, ServerKey, ServerPublicKey, SuiteId};
+pub use im_serial::body::{Conversation, ConversationKind};
+pub use im_serial::{FormatId, Registry};
+
+/// The provider of primitives from the RustCrypto project.
+#[cfg(feature = "rustcrypto")]
+pub use im_crypto::RUSTCRYPTO;
+
+/// Content types below 128 that the protocol gives a meaning.
+pub mod content_type {
+    /// Text in UTF-8.
+    pub const TEXT: u32 = 1;
+}

@@ -1,0 +1,396 @@
+//! The client's part: login, outbox, inbox, and what outlives a transport.
+
+use alloc::borrow::Cow;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use im_codec::{HEADER_LEN, Header, MessageType};
+use im_crypto::Entropy;
+use im_serial::Body;
+use im_serial::body::{Conversation, Deliver, Delivered, Login, LoginOk, Refused, Stored};
+
+use super::machine::{Core, Machine, Offer};
+use super::{Connection, State};
+use crate::close::{Closed, RefusalCode, cut_reason};
+use crate::config::{ClientConfig, ConfigError};
+use crate::error::{ConnectError, Error, SendError};
+use crate::inbox::{AckToken, Inbox, Verdict};
+use crate::keepalive::Keepalive;
+use crate::link::{Link, Negotiated};
+use crate::outbox::{Message, Outbox, PacketId};
+use crate::time::Instant;
+use crate::timer::Timer;
+
+/// A message that arrived: in order within its conversation, and once.
+#[derive(PartialEq, Eq)]
+pub struct Delivery {
+    /// The conversation, as this user names it.
+    pub conversation: Conversation,
+    /// Who sent it.
+    pub from: String,
+    /// The server's id.
+    pub message_id: u64,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// When it was stored, in Unix milliseconds.
+    pub time_ms: u64,
+    /// See [`crate::content_type`].
+    pub content_type: u32,
+    /// The content.
+    pub content: Vec<u8>,
+    /// Give it to [`Connection::ack`] when the message is safe with the application.
+    pub token: AckToken,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("conversation", &self.conversation)
+            .field("from", &self.from)
+            .field("seq", &self.seq)
+            .field("content", &format_args!("<{} bytes>", self.content.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a client's connection tells.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The channel is sealed and the server proved to hold the pinned key.
+    Negotiated(Negotiated),
+    /// The server accepted the login.
+    LoggedIn {
+        /// The user's id as the server knows it.
+        user: String,
+        /// The server's clock, in Unix milliseconds.
+        server_time_ms: u64,
+    },
+    /// A message of this client is durable.
+    Stored {
+        /// The message.
+        packet_id: PacketId,
+        /// The conversation.
+        conversation: Conversation,
+        /// The server's id.
+        message_id: u64,
+        /// Its place in the conversation.
+        seq: u64,
+        /// When it was stored, in Unix milliseconds.
+        time_ms: u64,
+    },
+    /// A message of this client was refused for good; it is not stored.
+    Refused {
+        /// The message.
+        packet_id: PacketId,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+    },
+    /// No answer came to any try: the message may be stored or not.
+    Unknown {
+        /// The message.
+        packet_id: PacketId,
+    },
+    /// A message for this device.
+    Message(Delivery),
+    /// The server's record of what this device has is ahead of this connection's: the messages between were acked by an
+    /// earlier or another run of the device. A delivery of `next` follows.
+    Gap {
+        /// The conversation.
+        conversation: Conversation,
+        /// The last seq this connection had.
+        had: u64,
+        /// The seq that comes next.
+        next: u64,
+    },
+    /// The transport's end. The connection is offline and may `connect` again.
+    Closed(Closed),
+}
+
+/// The client's role. See [`Connection`].
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    rng: fastrand::Rng,
+    outbox: Outbox,
+    inbox: Inbox,
+    login_due: bool,
+    send_max: u32,
+    /// Connections that failed since the last login.
+    failures: u32,
+}
+
+impl Connection<Client> {
+    /// A client, offline. It keeps its outbox, and what it has of each conversation, over any number of transports:
+    /// [`connect`](Self::connect) begins one. `seed` serves packet ids and jitter and should differ from run to run.
+    pub fn client(config: ClientConfig, seed: u64) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let outbox = Outbox::new(config.outbox_bytes, config.max_tries, config.retry, &mut rng);
+        let inbox = Inbox::new(config.max_conversations);
+        let max_body = config.max_body;
+        let role = Client { config, rng, outbox, inbox, login_due: false, send_max: 0, failures: 0 };
+        Ok(Self::new(role, State::Offline, Link::Down, max_body))
+    }
+
+    /// A new transport is there: the handshake begins. What was in flight before is sent again after the login.
+    pub fn connect(&mut self, entropy: Entropy, now: Instant) -> Result<(), ConnectError> {
+        if self.core.state != State::Offline {
+            return Err(ConnectError::Busy(self.core.state));
+        }
+        let packet_id = self.role.rng.u64(1..1 << 62);
+        self.core.clear.clear();
+        self.core.link = Link::hello(&self.role.config, entropy, packet_id, &mut self.core.clear)?;
+        self.core.state = State::Handshaking;
+        self.core.timers.set(Timer::Login, Some(now + self.role.config.login_timeout));
+        self.role.outbox.disconnected();
+        self.role.inbox.connected();
+        Ok(())
+    }
+
+    /// Queues a message, also while offline. The id comes back in exactly one of [`ClientEvent::Stored`],
+    /// [`ClientEvent::Refused`] and [`ClientEvent::Unknown`].
+    pub fn send(&mut self, now: Instant, message: Message) -> Result<PacketId, SendError<Message>> {
+        let max = self.role.config.max_content;
+        if message.content.len() > max {
+            return Err(SendError::TooLarge { message, max });
+        }
+        if !crate::config::valid_name(&message.to.id) {
+            return Err(SendError::InvalidTarget(message));
+        }
+        let id = self.role.outbox.push(message).map_err(SendError::Blocked)?;
+        self.after_change(now);
+        Ok(id)
+    }
+
+    /// The application has the message safe: the server need not deliver it to this device again.
+    pub fn ack(&mut self, token: AckToken) {
+        self.role.inbox.ack(token);
+    }
+
+    /// How long to wait before the next [`connect`](Self::connect), growing with each call since the last login.
+    pub fn reconnect_delay(&mut self) -> Duration {
+        self.role.failures = self.role.failures.saturating_add(1);
+        self.role.config.reconnect.delay(self.role.failures, &mut self.role.rng)
+    }
+
+    /// Another token for the next login.
+    pub fn set_token(&mut self, token: String) {
+        self.role.config.credentials.token = token;
+    }
+
+    /// Messages without an outcome yet.
+    pub fn unanswered(&self) -> usize {
+        self.role.outbox.len()
+    }
+
+    /// Bytes in the outbox, with the overhead of each message.
+    pub fn buffered(&self) -> usize {
+        self.role.outbox.bytes()
+    }
+}
+
+impl Client {
+    fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
+        let packet_id = PacketId(id);
+        if stored.in_stream {
+            self.take(events, &stored.conversation, stored.seq, true)?;
+        }
+        if self.outbox.remove(packet_id) {
+            let Stored { conversation, message_id, seq, time_ms, .. } = stored;
+            events.push_back(ClientEvent::Stored { packet_id, conversation, message_id, seq, time_ms });
+        }
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        core: &mut Core,
+        events: &mut VecDeque<ClientEvent>,
+        deliver: Deliver,
+    ) -> Result<(), Error> {
+        let Deliver { conversation, from, message_id, seq, time_ms, content_type, content } = deliver;
+        if !self.take(events, &conversation, seq, false)? {
+            core.stats.duplicates += 1;
+            return Ok(());
+        }
+        let token = Inbox::token(conversation.clone(), seq);
+        events.push_back(ClientEvent::Message(Delivery {
+            conversation,
+            from,
+            message_id,
+            seq,
+            time_ms,
+            content_type,
+            content,
+            token,
+        }));
+        Ok(())
+    }
+
+    /// Whether the item is new.
+    fn take(
+        &mut self,
+        events: &mut VecDeque<ClientEvent>,
+        conversation: &Conversation,
+        seq: u64,
+        own: bool,
+    ) -> Result<bool, Error> {
+        if !crate::config::valid_name(&conversation.id) {
+            return Err(Error::Name { field: "conversation" });
+        }
+        let max = self.config.receive_max;
+        if !own && self.inbox.pending() >= max as usize {
+            return Err(Error::ReceiveMax { max });
+        }
+        match self.inbox.item(conversation, seq, own) {
+            Verdict::Take => Ok(true),
+            Verdict::TakeAfterGap { had } => {
+                events.push_back(ClientEvent::Gap { conversation: conversation.clone(), had, next: seq });
+                Ok(true)
+            }
+            Verdict::Duplicate => Ok(false),
+            Verdict::Gap { had } => Err(Error::Gap { had, got: seq }),
+            Verdict::Full => Err(Error::TooManyConversations { max: self.config.max_conversations }),
+        }
+    }
+
+    fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
+        let packet_id = PacketId(id);
+        let Refused { code, reason, retry } = refused;
+        if retry && self.outbox.postpone(packet_id, now, &mut self.rng) {
+            return;
+        }
+        // A retry that is not left is final too: the server said that the message is not stored.
+        if self.outbox.remove(packet_id) || retry {
+            let code = RefusalCode(u16::try_from(code).unwrap_or(RefusalCode::INVALID.0));
+            events.push_back(ClientEvent::Refused { packet_id, code, reason: cut_reason(reason) });
+        }
+    }
+}
+
+impl Machine for Client {
+    type Event = ClientEvent;
+    const PINGS: bool = true;
+    const AFTER: State = State::Offline;
+
+    fn closed_event(closed: Closed) -> ClientEvent {
+        ClientEvent::Closed(closed)
+    }
+
+    fn on_hello(&mut self, core: &mut Core, header: &[u8; HEADER_LEN], body: &mut [u8]) -> Result<Negotiated, Error> {
+        core.link.finish(&self.config, Header::from_bytes(header).0, body)
+    }
+
+    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, negotiated: Negotiated) {
+        self.login_due = true;
+        events.push_back(ClientEvent::Negotiated(negotiated));
+    }
+
+    fn on_body(
+        &mut self,
+        core: &mut Core,
+        events: &mut VecDeque<ClientEvent>,
+        now: Instant,
+        id: u64,
+        body: Body,
+    ) -> Result<(), Error> {
+        match (core.state, body) {
+            (State::LoggingIn, Body::LoginOk(ok)) if !self.login_due => {
+                let LoginOk { user, server_time_ms, heartbeat_secs, idle_secs, send_max } = ok;
+                core.state = State::Online;
+                core.timers.set(Timer::Login, None);
+                let secs = |secs| Duration::from_secs(u64::from(secs));
+                core.keepalive = Some(Keepalive::new(secs(heartbeat_secs), secs(idle_secs), now));
+                self.send_max = send_max.max(1);
+                self.failures = 0;
+                events.push_back(ClientEvent::LoggedIn { user, server_time_ms });
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Stored(stored)) => self.stored(events, id, stored),
+            (State::Online | State::Closing, Body::Refused(refused)) => {
+                self.refused(events, now, id, refused);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Deliver(deliver)) => self.deliver(core, events, deliver),
+            (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
+        }
+    }
+
+    fn accepts_input(&self, _core: &Core) -> bool {
+        true
+    }
+
+    fn next_answer(&self, state: State) -> Option<Offer<'_>> {
+        match state {
+            State::LoggingIn if self.login_due => {
+                let credentials = &self.config.credentials;
+                let login = Login {
+                    user: credentials.user.clone(),
+                    device: credentials.device.clone(),
+                    token: credentials.token.clone(),
+                    receive_max: self.config.receive_max,
+                };
+                Some((0, Cow::Owned(login.into())))
+            }
+            State::Online | State::Closing => {
+                let (conversation, up_to) = self.inbox.next_ack()?;
+                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to }.into())))
+            }
+            State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
+        }
+    }
+
+    fn answer_sent(&mut self) {
+        if self.login_due {
+            self.login_due = false;
+        } else {
+            self.inbox.ack_sent();
+        }
+    }
+
+    fn next_message(&self, state: State, now: Instant) -> Option<Offer<'_>> {
+        if state != State::Online {
+            return None;
+        }
+        self.outbox.next(now, self.send_max).map(|(id, body)| (id.0, Cow::Borrowed(body)))
+    }
+
+    fn message_sent(&mut self, core: &mut Core, id: u64, now: Instant) {
+        if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {
+            core.stats.retries += 1;
+        }
+    }
+
+    fn message_too_large(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, id: u64) {
+        let packet_id = PacketId(id);
+        if self.outbox.remove(packet_id) {
+            let reason = "the message is over the server's packet limit: send it as a file".into();
+            events.push_back(ClientEvent::Refused { packet_id, code: RefusalCode::TOO_LARGE, reason });
+        }
+    }
+
+    fn produce(&mut self, _core: &Core) -> Option<ClientEvent> {
+        None
+    }
+
+    fn on_retry_timer(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, now: Instant) {
+        while let Some(packet_id) = self.outbox.expire(now) {
+            events.push_back(ClientEvent::Unknown { packet_id });
+        }
+    }
+
+    fn retry_at(&self, _core: &Core, now: Instant) -> Option<Instant> {
+        self.outbox.due(now)
+    }
+
+    fn on_closed(&mut self) {
+        self.login_due = false;
+        self.outbox.disconnected();
+    }
+}

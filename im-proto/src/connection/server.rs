@@ -1,0 +1,396 @@
+//! The server's part: login, answers to submitted messages, deliveries from the log.
+
+use alloc::borrow::Cow;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use im_codec::{HEADER_LEN, MessageType};
+use im_crypto::Entropy;
+use im_serial::Body;
+use im_serial::body::{Conversation, ConversationKind, Delivered, Login, LoginOk, Refused, Send, Stored};
+
+use super::machine::{Core, Machine, Offer};
+use super::{Connection, State};
+use crate::close::{CloseCode, Closed, RefusalCode};
+use crate::config::{ServerConfig, content_fits, valid_name};
+use crate::error::{AnswerError, ConnectError, Error};
+use crate::feed::{Feed, FeedItem, Question};
+use crate::keepalive::Keepalive;
+use crate::link::{Link, Negotiated};
+use crate::outbox::PacketId;
+use crate::time::Instant;
+use crate::timer::Timer;
+
+/// Who wants to log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// The user that the client says it is; a valid name.
+    pub user: String,
+    /// The device's id; a valid name.
+    pub device: String,
+    /// The client's proof; may be empty.
+    pub token: String,
+}
+
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest").field("user", &self.user).field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// A message that a client wants stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// The sender's id of the message; with user and device it identifies the message over retries.
+    pub packet_id: PacketId,
+    /// Where to; a valid name of a known kind.
+    pub to: Conversation,
+    /// See [`crate::content_type`].
+    pub content_type: u32,
+    /// The content, within the limit.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("packet_id", &self.packet_id)
+            .field("to", &self.to)
+            .field("content_type", &self.content_type)
+            .field("content", &format_args!("<{} bytes>", self.content.len()))
+            .finish()
+    }
+}
+
+/// What a server's connection tells and asks.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// The channel is sealed.
+    Negotiated(Negotiated),
+    /// Answer with [`Connection::accept_login`] or [`Connection::refuse_login`]. Nothing else is read until then.
+    Login(LoginRequest),
+    /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`].
+    Message(Submission),
+    /// Answer with [`Connection::unread`]: the conversations in which this device lacks messages.
+    Unread {
+        /// No more than so many.
+        limit: usize,
+    },
+    /// Answer with [`Connection::fetched`]: the messages of a conversation.
+    Fetch {
+        /// The conversation, as this user names it.
+        conversation: Conversation,
+        /// After this seq; `None`: after the last one that this device acked, which the store knows.
+        after: Option<u64>,
+        /// No more than so many.
+        max_messages: usize,
+        /// Stop when so many bytes of content are there.
+        max_bytes: usize,
+    },
+    /// This device has everything of the conversation up to `up_to`: keep that.
+    Delivered {
+        /// The conversation, as this user names it.
+        conversation: Conversation,
+        /// The last seq had. Whatever a client says: no more than the head of the log counts.
+        up_to: u64,
+    },
+    /// The end of the connection.
+    Closed(Closed),
+}
+
+/// The server's role. See [`Connection`].
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<ServerConfig>,
+    /// A login waits for its answer.
+    login_pending: bool,
+    receive_max: u32,
+    feed: Feed,
+    /// Messages that wait for their answer.
+    unanswered: u32,
+    answers: VecDeque<(u64, Body)>,
+}
+
+impl Connection<Server> {
+    /// A server's side of a transport that was just accepted.
+    pub fn server(config: Arc<ServerConfig>, entropy: Entropy, now: Instant) -> Result<Self, ConnectError> {
+        let link = Link::await_hello(&config, entropy)?;
+        let max_body = config.max_body;
+        let login_timeout = config.login_timeout;
+        let role = Server {
+            config,
+            login_pending: false,
+            receive_max: 0,
+            feed: Feed::new(0, 1),
+            unanswered: 0,
+            answers: VecDeque::new(),
+        };
+        let mut connection = Self::new(role, State::Handshaking, link, max_body);
+        connection.core.timers.set(Timer::Login, Some(now + login_timeout));
+        Ok(connection)
+    }
+
+    /// The client is who it says it is. `server_time_ms` is the wall clock in Unix milliseconds.
+    pub fn accept_login(&mut self, now: Instant, user: &str, server_time_ms: u64) -> Result<(), AnswerError> {
+        self.take_login()?;
+        let config = &self.role.config;
+        let secs = |duration: core::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let ok = LoginOk {
+            user: user.to_string(),
+            server_time_ms,
+            heartbeat_secs: secs(config.heartbeat),
+            idle_secs: secs(config.idle),
+            send_max: config.send_max,
+        };
+        self.role.answers.push_back((0, ok.into()));
+        self.role.feed = Feed::new(self.role.receive_max, config.max_conversations);
+        self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
+        self.core.timers.set(Timer::Login, None);
+        self.core.state = State::Online;
+        self.after_change(now);
+        Ok(())
+    }
+
+    /// The login is refused: the connection closes with this reason.
+    pub fn refuse_login(&mut self, now: Instant, reason: &str) -> Result<(), AnswerError> {
+        self.take_login()?;
+        self.close(now, CloseCode::LOGIN_REFUSED, reason);
+        Ok(())
+    }
+
+    fn take_login(&mut self) -> Result<(), AnswerError> {
+        if self.core.state != State::LoggingIn {
+            return Err(AnswerError::State(self.core.state));
+        }
+        if !core::mem::take(&mut self.role.login_pending) {
+            return Err(AnswerError::NotAsked);
+        }
+        Ok(())
+    }
+
+    /// The message is durable. Call it only then.
+    pub fn stored(
+        &mut self,
+        packet_id: PacketId,
+        to: &Conversation,
+        message_id: u64,
+        seq: u64,
+        time_ms: u64,
+        duplicate: bool,
+    ) -> Result<(), AnswerError> {
+        self.take_answer()?;
+        let in_stream = self.role.feed.stored(to, seq);
+        let stored = Stored { conversation: to.clone(), message_id, seq, time_ms, duplicate, in_stream };
+        self.role.answers.push_back((packet_id.0, stored.into()));
+        Ok(())
+    }
+
+    /// The message was not stored. With `retry` the client may send the same packet again.
+    pub fn refused(
+        &mut self,
+        packet_id: PacketId,
+        code: RefusalCode,
+        reason: &str,
+        retry: bool,
+    ) -> Result<(), AnswerError> {
+        self.take_answer()?;
+        self.role.refuse(packet_id.0, code, reason, retry);
+        Ok(())
+    }
+
+    /// No answer: whether the message is stored is not known. The client will try again.
+    pub fn unanswerable(&mut self) -> Result<(), AnswerError> {
+        self.take_answer()
+    }
+
+    fn take_answer(&mut self) -> Result<(), AnswerError> {
+        match self.core.state {
+            State::Online | State::Closing => {}
+            state => return Err(AnswerError::State(state)),
+        }
+        self.role.unanswered = self.role.unanswered.checked_sub(1).ok_or(AnswerError::NotAsked)?;
+        Ok(())
+    }
+
+    /// A conversation of this user has messages up to `head`. A hint: what is sent is asked of the log.
+    pub fn notify(&mut self, conversation: &Conversation, head: u64) {
+        if self.core.state == State::Online {
+            self.role.feed.notify(conversation, head);
+        }
+    }
+
+    /// Answers [`ServerEvent::Unread`]. `complete` when there are no more such conversations than given.
+    pub fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
+        self.role.feed.unread(heads, complete)
+    }
+
+    /// Answers [`ServerEvent::Fetch`] with the messages after `after` (the seq that the event named, or the device's
+    /// position), in order and without a gap; none when the log has no more.
+    pub fn fetched(
+        &mut self,
+        conversation: &Conversation,
+        after: u64,
+        items: Vec<FeedItem>,
+    ) -> Result<(), AnswerError> {
+        self.role.feed.fetched(conversation, after, items)
+    }
+
+    /// Deliveries that the client has not acked.
+    pub fn unacked(&self) -> u64 {
+        self.role.feed.in_flight()
+    }
+}
+
+impl Server {
+    fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
+        let refused = Refused { code: u32::from(code.0), reason: crate::close::cut_reason(reason.into()), retry };
+        self.answers.push_back((id, refused.into()));
+    }
+
+    /// Refuses at once what no store should see.
+    fn submit(&mut self, events: &mut VecDeque<ServerEvent>, id: u64, send: Send) {
+        let Send { to, content_type, content } = send;
+        let refusal = if to.kind != ConversationKind::Private as u32 {
+            Some((RefusalCode::INVALID, "this server knows private conversations (kind 1) only"))
+        } else if !valid_name(&to.id) {
+            Some((RefusalCode::INVALID, "the target is not a valid name: 1 to 128 bytes without control characters"))
+        } else if content.len() > self.config.max_content {
+            Some((RefusalCode::TOO_LARGE, "the content is over this server's limit: send it as a file"))
+        } else if id == 0 {
+            Some((RefusalCode::INVALID, "the packet id of a message must not be zero"))
+        } else {
+            None
+        };
+        if let Some((code, reason)) = refusal {
+            return self.refuse(id, code, reason, false);
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        events.push_back(ServerEvent::Message(Submission { packet_id: PacketId(id), to, content_type, content }));
+    }
+}
+
+impl Machine for Server {
+    type Event = ServerEvent;
+    const PINGS: bool = false;
+    const AFTER: State = State::Closed;
+
+    fn closed_event(closed: Closed) -> ServerEvent {
+        ServerEvent::Closed(closed)
+    }
+
+    fn on_hello(&mut self, core: &mut Core, header: &[u8; HEADER_LEN], body: &mut [u8]) -> Result<Negotiated, Error> {
+        let negotiated = core.link.accept(&self.config, header, body, &mut core.clear)?;
+        if let Link::Open(channel) = &core.link {
+            let max_body = channel.peer_max_body();
+            if !content_fits(self.config.max_content, max_body) {
+                let max_content = u32::try_from(self.config.max_content).unwrap_or(u32::MAX);
+                return Err(Error::PeerLimit { max_body, max_content });
+            }
+        }
+        Ok(negotiated)
+    }
+
+    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ServerEvent>, negotiated: Negotiated) {
+        events.push_back(ServerEvent::Negotiated(negotiated));
+    }
+
+    fn on_body(
+        &mut self,
+        core: &mut Core,
+        events: &mut VecDeque<ServerEvent>,
+        _now: Instant,
+        id: u64,
+        body: Body,
+    ) -> Result<(), Error> {
+        match (core.state, body) {
+            (State::LoggingIn, Body::Login(login)) => {
+                let Login { user, device, token, receive_max } = login;
+                for (field, name) in [("user", &user), ("device", &device)] {
+                    if !valid_name(name) {
+                        return Err(Error::Name { field });
+                    }
+                }
+                self.receive_max = receive_max.min(self.config.receive_max);
+                self.login_pending = true;
+                events.push_back(ServerEvent::Login(LoginRequest { user, device, token }));
+                Ok(())
+            }
+            (State::Online, Body::Send(send)) => {
+                self.submit(events, id, send);
+                Ok(())
+            }
+            (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
+                if !valid_name(&conversation.id) {
+                    return Err(Error::Name { field: "conversation" });
+                }
+                if self.feed.acked(&conversation, up_to) {
+                    events.push_back(ServerEvent::Delivered { conversation, up_to });
+                }
+                Ok(())
+            }
+            // What arrives behind our own close is dropped.
+            (State::Closing, _) => Ok(()),
+            (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
+        }
+    }
+
+    fn accepts_input(&self, _core: &Core) -> bool {
+        // Refusals are answers without a question, so both are bounded.
+        let open = self.unanswered as usize + self.answers.len();
+        !self.login_pending && open < self.config.send_max as usize
+    }
+
+    fn next_answer(&self, state: State) -> Option<Offer<'_>> {
+        match state {
+            State::Online | State::Closing => self.answers.front().map(|(id, body)| (*id, Cow::Borrowed(body))),
+            State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
+        }
+    }
+
+    fn answer_sent(&mut self) {
+        self.answers.pop_front();
+    }
+
+    fn next_message(&self, state: State, _now: Instant) -> Option<Offer<'_>> {
+        if state != State::Online {
+            return None;
+        }
+        self.feed.next().map(|(id, body)| (id, Cow::Borrowed(body)))
+    }
+
+    fn message_sent(&mut self, _core: &mut Core, _id: u64, _now: Instant) {
+        self.feed.transmitted();
+    }
+
+    fn message_too_large(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _id: u64) {
+        // The handshake admitted only peers that take every content; the receiver would see the gap.
+        self.feed.transmitted();
+    }
+
+    fn produce(&mut self, core: &Core) -> Option<ServerEvent> {
+        if core.state != State::Online {
+            return None;
+        }
+        Some(match self.feed.question()? {
+            Question::Unread { limit } => ServerEvent::Unread { limit },
+            Question::Fetch { conversation, after, max_messages } => {
+                ServerEvent::Fetch { conversation, after, max_messages, max_bytes: self.config.fetch_bytes }
+            }
+        })
+    }
+
+    fn on_retry_timer(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _now: Instant) {}
+
+    fn retry_at(&self, _core: &Core, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn on_closed(&mut self) {
+        self.login_pending = false;
+        self.answers.clear();
+    }
+}

@@ -1,0 +1,234 @@
+//! What can go wrong, whose fault it is, and the close code it maps to.
+
+use im_codec::MessageType;
+use im_crypto::{HandshakeError, OpenError, SealError};
+
+use crate::close::CloseCode;
+use crate::connection::State;
+use crate::timer::Timer;
+
+/// Who has to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The peer broke the protocol.
+    PeerViolated,
+    /// The peer speaks something that this side does not.
+    PeerIncompatible,
+    /// The caller used the interface wrongly.
+    CallerMisused,
+    /// A limit of this side was reached.
+    LocalLimit,
+    /// The transport failed or went silent.
+    Transport,
+}
+
+/// What ended a connection. Terminal and sticky: a connection fails once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are not a packet.
+    #[error(transparent)]
+    Packet(#[from] im_codec::DecodeError),
+    /// The handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A sealed packet did not open.
+    #[error("a sealed packet did not open: it was changed, replayed, or sealed for another session")]
+    Open(OpenError),
+    /// A packet could not be sealed any more.
+    #[error("the keys of this connection are used up: connect again")]
+    Seal(SealError),
+    /// A body could not be read.
+    #[error(transparent)]
+    Body(#[from] im_serial::DecodeError),
+    /// A packet that does not belong into this state.
+    #[error("a {got} packet while {state}")]
+    Unexpected {
+        /// The type of the packet.
+        got: MessageType,
+        /// The state of this side.
+        state: State,
+    },
+    /// A header field that a sealed session fixes has another value.
+    #[error("byte {offset} of the header is {found}, but this session fixed it to {expected}")]
+    HeaderField {
+        /// Offset of the field's first byte in the header.
+        offset: u8,
+        /// The value found.
+        found: u32,
+        /// The value that it must have.
+        expected: u32,
+    },
+    /// A name (user, device, conversation) that is empty, too long or has control characters.
+    #[error("the {field} is not a valid name: 1 to 128 bytes without control characters")]
+    Name {
+        /// Which name.
+        field: &'static str,
+    },
+    /// The peer had more deliveries in flight than this side allows.
+    #[error("more than {max} deliveries are unacked, which is the limit that the login named")]
+    ReceiveMax {
+        /// The limit.
+        max: u32,
+    },
+    /// A delivery left out part of a conversation.
+    #[error("a delivery jumped from seq {had} to {got}")]
+    Gap {
+        /// The last seq had.
+        had: u64,
+        /// The seq that came.
+        got: u64,
+    },
+    /// More conversations than this side keeps track of.
+    #[error("more than {max} conversations: raise max_conversations")]
+    TooManyConversations {
+        /// The limit.
+        max: u32,
+    },
+    /// The peer accepts only bodies that are too small for the content of this service.
+    #[error("the peer accepts bodies of {max_body} bytes, too small for messages of {max_content} bytes")]
+    PeerLimit {
+        /// What the peer accepts, in bytes.
+        max_body: u32,
+        /// Largest content here, in bytes.
+        max_content: u32,
+    },
+    /// A timer ran out.
+    #[error("{}", timeout_text(*.0))]
+    Timeout(Timer),
+    /// The transport ended without a close packet, so that bytes may be missing.
+    #[error("the transport ended without a close packet")]
+    Truncated,
+}
+
+const fn timeout_text(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Login => "handshake and login took too long",
+        Timer::Idle => "the peer was silent for too long",
+        Timer::Linger => "the peer did not take the close packet",
+        Timer::Ping | Timer::Retry => "a timer ran out",
+    }
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Packet(error) => match error.fault() {
+                im_codec::Fault::PeerViolated => Fault::PeerViolated,
+                im_codec::Fault::PeerIncompatible => Fault::PeerIncompatible,
+                im_codec::Fault::LocalLimit => Fault::LocalLimit,
+            },
+            Self::Handshake(error) => match error.fault() {
+                im_crypto::Fault::PeerViolated => Fault::PeerViolated,
+                im_crypto::Fault::PeerIncompatible => Fault::PeerIncompatible,
+                im_crypto::Fault::CallerMisused => Fault::CallerMisused,
+                im_crypto::Fault::LocalLimit => Fault::LocalLimit,
+            },
+            Self::Open(_)
+            | Self::Body(_)
+            | Self::Unexpected { .. }
+            | Self::HeaderField { .. }
+            | Self::Name { .. }
+            | Self::ReceiveMax { .. }
+            | Self::Gap { .. } => Fault::PeerViolated,
+            Self::PeerLimit { .. } => Fault::PeerIncompatible,
+            Self::Seal(_) | Self::TooManyConversations { .. } => Fault::LocalLimit,
+            Self::Timeout(_) | Self::Truncated => Fault::Transport,
+        }
+    }
+
+    /// The close code that tells the peer. Total: every error has one.
+    pub const fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Packet(error) => match error {
+                im_codec::DecodeError::BodyTooLarge { .. } => CloseCode::TOO_LARGE,
+                _ => match error.fault() {
+                    im_codec::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
+                    im_codec::Fault::PeerViolated | im_codec::Fault::LocalLimit => CloseCode::PROTOCOL,
+                },
+            },
+            Self::Handshake(error) => match error.fault() {
+                im_crypto::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
+                im_crypto::Fault::LocalLimit => CloseCode::BUSY,
+                im_crypto::Fault::PeerViolated => CloseCode::HANDSHAKE_FAILED,
+                im_crypto::Fault::CallerMisused => CloseCode::INTERNAL,
+            },
+            Self::Open(_) => CloseCode::HANDSHAKE_FAILED,
+            Self::Seal(_) => CloseCode::KEY_LIMIT,
+            Self::Unexpected { state: State::LoggingIn, .. } => CloseCode::LOGIN_REQUIRED,
+            Self::Body(_)
+            | Self::Unexpected { .. }
+            | Self::HeaderField { .. }
+            | Self::Name { .. }
+            | Self::ReceiveMax { .. } => CloseCode::PROTOCOL,
+            Self::PeerLimit { .. } => CloseCode::UNSUPPORTED,
+            Self::Gap { .. } => CloseCode::RESYNC,
+            Self::TooManyConversations { .. } => CloseCode::BUSY,
+            Self::Timeout(_) => CloseCode::TIMEOUT,
+            Self::Truncated => CloseCode::GOING_AWAY,
+        }
+    }
+}
+
+/// Why a message was not taken; it comes back.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError<M> {
+    /// The outbox is full: wait for an answer to an earlier message.
+    #[error("the outbox is full: wait for an answer to an earlier message")]
+    Blocked(M),
+    /// The content is over the limit.
+    #[error("the content is over the limit of {max} bytes: send it as a file")]
+    TooLarge {
+        /// The message.
+        message: M,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The target is not a valid conversation.
+    #[error("the target is not a valid conversation: 1 to 128 bytes without control characters")]
+    InvalidTarget(M),
+}
+
+/// Why a server's answer was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The connection is not (or no longer) in a state for it; forget the answer.
+    #[error("the connection is {0}, there is nobody to tell")]
+    State(State),
+    /// There is no open question that it answers.
+    #[error("nothing was asked that this answers")]
+    NotAsked,
+    /// The messages of a delivery do not continue where the question said.
+    #[error("seq {got} was given where {expected} had to follow")]
+    NotDense {
+        /// The seq that had to follow.
+        expected: u64,
+        /// The seq given.
+        got: u64,
+    },
+}
+
+/// Why a connection was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The handshake could not be begun.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A connection is under way.
+    #[error("the connection is {0}; wait until it is closed")]
+    Busy(State),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_small() {
+        assert!(size_of::<Error>() <= 32, "{}", size_of::<Error>());
+    }
+}

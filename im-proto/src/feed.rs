@@ -1,0 +1,366 @@
+//! A server's side of delivery: for each conversation of a device, how far it was sent and acked. The log is the truth;
+//! a notice that there is more is only a hint, and what to send is always asked of the log.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use im_serial::Body;
+use im_serial::body::{Conversation, Deliver, Stored};
+
+use crate::error::AnswerError;
+use crate::outbox::PacketId;
+
+/// A message of the log, as a server hands it to the connection of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedItem {
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// The server's id.
+    pub message_id: u64,
+    /// When it was stored, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The sender.
+    pub from: String,
+    /// The packet id, if this very device sent it: then only the fact is sent, not the content.
+    pub own: Option<PacketId>,
+    /// What the content is.
+    pub content_type: u32,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// Whether `sent` and `acked` are known; before the first answer of the log they are not.
+    known: bool,
+    acked: u64,
+    sent: u64,
+    /// The highest seq heard of.
+    head: u64,
+    /// Stands in `dirty`.
+    queued: bool,
+}
+
+impl Lane {
+    fn in_flight(&self) -> u64 {
+        self.sent.saturating_sub(self.acked)
+    }
+
+    /// Nothing would be lost by asking the log again.
+    fn idle(&self) -> bool {
+        !self.queued && self.acked == self.sent && self.sent >= self.head
+    }
+}
+
+/// What the connection asks of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Which conversations have more than this device's position.
+    Unread { limit: usize },
+    /// Messages of a conversation after a seq, or after the device's position.
+    Fetch { conversation: Conversation, after: Option<u64>, max_messages: usize },
+}
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    lanes: BTreeMap<Conversation, Lane>,
+    max_lanes: usize,
+    dirty: VecDeque<Conversation>,
+    receive_max: u64,
+    in_flight: u64,
+    fetching: Option<Conversation>,
+    /// There may be conversations that no lane stands for.
+    more_unread: bool,
+    asking_unread: bool,
+    queue: VecDeque<(u64, Body)>,
+}
+
+/// Most messages asked for at once; the window may be smaller.
+const MAX_FETCH: u64 = 64;
+
+impl Feed {
+    pub(crate) fn new(receive_max: u32, max_lanes: u32) -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            max_lanes: max_lanes as usize,
+            dirty: VecDeque::new(),
+            receive_max: u64::from(receive_max),
+            in_flight: 0,
+            fetching: None,
+            more_unread: receive_max > 0,
+            asking_unread: false,
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// The conversation has messages up to `head`.
+    pub(crate) fn notify(&mut self, conversation: &Conversation, head: u64) {
+        if self.receive_max == 0 {
+            return;
+        }
+        if !self.lanes.contains_key(conversation) {
+            if self.lanes.len() >= self.max_lanes {
+                self.lanes.retain(|_, lane| !lane.idle());
+            }
+            if self.lanes.len() >= self.max_lanes {
+                // The log will tell again when there is room.
+                self.more_unread = true;
+                return;
+            }
+        }
+        let lane = self.lanes.entry(conversation.clone()).or_default();
+        lane.head = lane.head.max(head);
+        let has_more = !lane.known || lane.head > lane.sent;
+        if has_more && !lane.queued && self.fetching.as_ref() != Some(conversation) {
+            lane.queued = true;
+            self.dirty.push_back(conversation.clone());
+        }
+    }
+
+    /// The answer to [`Question::Unread`].
+    pub(crate) fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
+        if !core::mem::take(&mut self.asking_unread) {
+            return Err(AnswerError::NotAsked);
+        }
+        for (conversation, head) in heads {
+            self.notify(conversation, *head);
+        }
+        // Without any news the same question would get the same answer for ever.
+        self.more_unread |= !complete && !self.dirty.is_empty();
+        Ok(())
+    }
+
+    /// The next question to the log, if one is due.
+    pub(crate) fn question(&mut self) -> Option<Question> {
+        if self.fetching.is_some() || self.asking_unread || !self.queue.is_empty() {
+            return None;
+        }
+        let room = self.receive_max.saturating_sub(self.in_flight);
+        if room > 0
+            && let Some(conversation) = self.dirty.pop_front()
+        {
+            let lane = self.lanes.get_mut(&conversation)?;
+            lane.queued = false;
+            let after = lane.known.then_some(lane.sent);
+            self.fetching = Some(conversation.clone());
+            let max_messages = usize::try_from(room.min(MAX_FETCH)).unwrap_or(1);
+            return Some(Question::Fetch { conversation, after, max_messages });
+        }
+        // Only when all is acked: the log knows no more than the acks that it was told of.
+        if self.more_unread && self.dirty.is_empty() && self.in_flight == 0 {
+            (self.more_unread, self.asking_unread) = (false, true);
+            return Some(Question::Unread { limit: (self.max_lanes / 2).max(1) });
+        }
+        None
+    }
+
+    /// The answer to [`Question::Fetch`]: the messages after `after`, in order and without a gap.
+    pub(crate) fn fetched(
+        &mut self,
+        conversation: &Conversation,
+        after: u64,
+        items: Vec<FeedItem>,
+    ) -> Result<(), AnswerError> {
+        if self.fetching.as_ref() != Some(conversation) {
+            return Err(AnswerError::NotAsked);
+        }
+        let lane = self.lanes.get_mut(conversation).ok_or(AnswerError::NotAsked)?;
+        if lane.known && lane.sent != after {
+            return Err(AnswerError::NotDense { expected: lane.sent, got: after });
+        }
+        for (expected, item) in (after.saturating_add(1)..).zip(&items) {
+            if item.seq != expected {
+                return Err(AnswerError::NotDense { expected, got: item.seq });
+            }
+        }
+        self.fetching = None;
+        if !lane.known {
+            (lane.known, lane.acked, lane.sent) = (true, after, after);
+        }
+        if items.is_empty() {
+            lane.head = lane.sent;
+        }
+        for item in items {
+            lane.sent = item.seq;
+            self.in_flight += 1;
+            self.queue.push_back(packet(conversation, item));
+        }
+        lane.head = lane.head.max(lane.sent);
+        if lane.head > lane.sent && !lane.queued {
+            lane.queued = true;
+            self.dirty.push_back(conversation.clone());
+        }
+        Ok(())
+    }
+
+    /// This device's own message was stored at `seq`. Whether its answer takes the message's place in the stream.
+    pub(crate) fn stored(&mut self, conversation: &Conversation, seq: u64) -> bool {
+        if self.receive_max == 0 {
+            return false;
+        }
+        if let Some(lane) = self.lanes.get_mut(conversation)
+            && lane.known
+            && lane.sent.saturating_add(1) == seq
+            && self.fetching.as_ref() != Some(conversation)
+            && self.in_flight < self.receive_max
+        {
+            lane.sent = seq;
+            lane.head = lane.head.max(seq);
+            self.in_flight += 1;
+            return true;
+        }
+        self.notify(conversation, seq);
+        false
+    }
+
+    /// The device acked everything up to `up_to`. Whether that is news.
+    pub(crate) fn acked(&mut self, conversation: &Conversation, up_to: u64) -> bool {
+        let Some(lane) = self.lanes.get_mut(conversation) else { return true };
+        let before = lane.in_flight();
+        let news = up_to > lane.acked;
+        lane.acked = lane.acked.max(up_to.min(lane.sent));
+        self.in_flight -= before - lane.in_flight();
+        news
+    }
+
+    /// The next packet to transmit.
+    pub(crate) fn next(&self) -> Option<(u64, &Body)> {
+        self.queue.front().map(|(id, body)| (*id, body))
+    }
+
+    /// The packet that [`next`](Self::next) named was transmitted.
+    pub(crate) fn transmitted(&mut self) {
+        self.queue.pop_front();
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+}
+
+fn packet(conversation: &Conversation, item: FeedItem) -> (u64, Body) {
+    let conversation = conversation.clone();
+    let FeedItem { seq, message_id, time_ms, from, own, content_type, content } = item;
+    match own {
+        Some(id) => {
+            let stored = Stored { conversation, message_id, seq, time_ms, duplicate: true, in_stream: true };
+            (id.0, stored.into())
+        }
+        None => (0, Deliver { conversation, from, message_id, seq, time_ms, content_type, content }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bob() -> Conversation {
+        Conversation::private("bob")
+    }
+
+    fn items(seqs: core::ops::RangeInclusive<u64>) -> Vec<FeedItem> {
+        seqs.map(|seq| FeedItem {
+            seq,
+            message_id: seq,
+            time_ms: 0,
+            from: "bob".into(),
+            own: None,
+            content_type: 1,
+            content: Vec::new(),
+        })
+        .collect()
+    }
+
+    fn drain(feed: &mut Feed) -> usize {
+        let mut n = 0;
+        while feed.next().is_some() {
+            feed.transmitted();
+            n += 1;
+        }
+        n
+    }
+
+    fn fetch(after: Option<u64>, max_messages: usize) -> Option<Question> {
+        Some(Question::Fetch { conversation: bob(), after, max_messages })
+    }
+
+    #[test]
+    fn the_window_limits_what_is_asked_and_acks_open_it() {
+        let mut feed = Feed::new(3, 8);
+        assert_eq!(feed.question(), Some(Question::Unread { limit: 4 }));
+        feed.unread(&[(bob(), 10)], true).unwrap();
+        assert_eq!(feed.question(), fetch(None, 3));
+        assert_eq!(feed.question(), None, "one question at a time");
+        feed.fetched(&bob(), 4, items(5..=7)).unwrap();
+        assert_eq!(drain(&mut feed), 3);
+        assert_eq!(feed.question(), None, "the window is full");
+        assert!(feed.acked(&bob(), 6));
+        assert!(!feed.acked(&bob(), 6));
+        assert_eq!(feed.question(), fetch(Some(7), 2));
+        feed.fetched(&bob(), 7, items(8..=9)).unwrap();
+        drain(&mut feed);
+        feed.acked(&bob(), 99);
+        assert_eq!(feed.in_flight(), 0, "an ack counts no further than what was sent");
+    }
+
+    #[test]
+    fn an_answer_that_leaves_a_gap_or_was_not_asked_for_is_refused() {
+        let mut feed = Feed::new(3, 8);
+        assert_eq!(feed.fetched(&bob(), 0, Vec::new()), Err(AnswerError::NotAsked));
+        assert_eq!(feed.unread(&[], true), Err(AnswerError::NotAsked));
+        feed.question();
+        feed.unread(&[(bob(), 10)], true).unwrap();
+        feed.question();
+        let gap = Err(AnswerError::NotDense { expected: 1, got: 2 });
+        assert_eq!(feed.fetched(&bob(), 0, items(2..=3)), gap);
+    }
+
+    #[test]
+    fn an_own_message_takes_its_place_in_the_stream_only_when_it_is_next() {
+        let mut feed = Feed::new(8, 8);
+        feed.question();
+        feed.unread(&[], true).unwrap();
+        assert!(!feed.stored(&bob(), 1), "the position is not known yet");
+        assert_eq!(feed.question(), fetch(None, 8));
+        assert!(!feed.stored(&bob(), 2), "the log is being asked");
+        let mut own = items(1..=2);
+        own[0].own = Some(PacketId(77));
+        own[1].own = Some(PacketId(78));
+        feed.fetched(&bob(), 0, own).unwrap();
+        assert!(matches!(feed.next(), Some((77, Body::Stored(stored))) if stored.in_stream));
+        drain(&mut feed);
+        assert!(feed.stored(&bob(), 3));
+        assert!(!feed.stored(&bob(), 5), "somebody else's 4 comes first");
+        assert_eq!(feed.question(), fetch(Some(3), 5));
+    }
+
+    #[test]
+    fn more_conversations_than_lanes_are_asked_for_again() {
+        let mut feed = Feed::new(8, 2);
+        assert_eq!(feed.question(), Some(Question::Unread { limit: 1 }));
+        feed.unread(&[(bob(), 1)], true).unwrap();
+        feed.notify(&Conversation::private("carol"), 1);
+        feed.notify(&Conversation::private("dave"), 1);
+        for name in ["bob", "carol"] {
+            let conversation = Conversation::private(name);
+            assert!(matches!(feed.question(), Some(Question::Fetch { conversation: c, .. }) if c == conversation));
+            feed.fetched(&conversation, 0, items(1..=1)).unwrap();
+            drain(&mut feed);
+        }
+        assert_eq!(feed.question(), None);
+        feed.acked(&bob(), 1);
+        feed.acked(&Conversation::private("carol"), 1);
+        assert_eq!(feed.question(), Some(Question::Unread { limit: 1 }));
+        feed.unread(&[(Conversation::private("dave"), 1)], true).unwrap();
+        assert!(matches!(feed.question(), Some(Question::Fetch { .. })));
+    }
+
+    #[test]
+    fn a_client_that_wants_no_deliveries_gets_none() {
+        let mut feed = Feed::new(0, 8);
+        feed.notify(&bob(), 1);
+        assert!(!feed.stored(&bob(), 1));
+        assert_eq!(feed.question(), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! A client's side of delivery: each conversation is a dense run of seqs; what was had before is dropped, what is missing
+//! is noticed, and what the application took is acked.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use im_serial::body::Conversation;
+
+/// Acks one delivery. Move-only: a delivery is acked once, by whoever owns it. A token that is dropped leaves the message
+/// unacked; it counts against the window, and the server delivers it again to a client that lost its memory.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an unacked delivery holds a place in the window"]
+pub struct AckToken {
+    conversation: Conversation,
+    seq: u64,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// The last seq had; `None` before the first.
+    last: Option<u64>,
+    /// Nothing came for it on this connection yet.
+    fresh: bool,
+    /// Handed to the application and not acked.
+    pending: BTreeSet<u64>,
+    /// The last seq that the server was told of.
+    told: u64,
+}
+
+impl Lane {
+    /// Everything up to this is had and acked by the application.
+    fn acked(&self) -> u64 {
+        match self.pending.first() {
+            Some(first) => first.saturating_sub(1),
+            None => self.last.unwrap_or(0),
+        }
+    }
+}
+
+/// What to do with an item of a conversation's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The next one.
+    Take,
+    /// The next one that the server has for this device; the seqs between were never delivered to it here.
+    TakeAfterGap {
+        /// The last seq had.
+        had: u64,
+    },
+    /// Had before.
+    Duplicate,
+    /// A gap within one connection: the server broke the order.
+    Gap {
+        /// The last seq had.
+        had: u64,
+    },
+    /// No room to keep track of another conversation.
+    Full,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    lanes: BTreeMap<Conversation, Lane>,
+    max_lanes: usize,
+    /// Conversations with something to tell the server; an ack is due once per conversation, however many arrived.
+    due: BTreeSet<Conversation>,
+    pending: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new(max_lanes: u32) -> Self {
+        Self { lanes: BTreeMap::new(), max_lanes: max_lanes as usize, due: BTreeSet::new(), pending: 0 }
+    }
+
+    /// A new connection: the server begins each conversation where its own record ends.
+    pub(crate) fn connected(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.fresh = true;
+            lane.told = 0;
+        }
+        self.due.clear();
+    }
+
+    /// An item of the conversation's stream arrived. `own` items need no ack by the application.
+    pub(crate) fn item(&mut self, conversation: &Conversation, seq: u64, own: bool) -> Verdict {
+        if !self.lanes.contains_key(conversation) && self.lanes.len() >= self.max_lanes {
+            return Verdict::Full;
+        }
+        let lane = self.lanes.entry(conversation.clone()).or_default();
+        let fresh = core::mem::take(&mut lane.fresh);
+        let verdict = match lane.last {
+            None => Verdict::Take,
+            Some(had) if seq <= had => Verdict::Duplicate,
+            Some(had) if seq == had.saturating_add(1) => Verdict::Take,
+            Some(had) if fresh => Verdict::TakeAfterGap { had },
+            Some(had) => Verdict::Gap { had },
+        };
+        if matches!(verdict, Verdict::Take | Verdict::TakeAfterGap { .. }) {
+            lane.last = Some(seq);
+            if !own && lane.pending.insert(seq) {
+                self.pending += 1;
+            }
+        }
+        // Also for a duplicate: the server delivers again because an ack was lost.
+        if lane.acked() > lane.told || verdict == Verdict::Duplicate && lane.acked() >= seq {
+            self.due.insert(conversation.clone());
+        }
+        verdict
+    }
+
+    pub(crate) fn token(conversation: Conversation, seq: u64) -> AckToken {
+        AckToken { conversation, seq }
+    }
+
+    /// The application is done with a delivery.
+    pub(crate) fn ack(&mut self, token: AckToken) {
+        let AckToken { conversation, seq } = token;
+        let Some(lane) = self.lanes.get_mut(&conversation) else { return };
+        if lane.pending.remove(&seq) {
+            self.pending -= 1;
+            if lane.acked() > lane.told {
+                self.due.insert(conversation);
+            }
+        }
+    }
+
+    /// The next ack to send.
+    pub(crate) fn next_ack(&self) -> Option<(&Conversation, u64)> {
+        let conversation = self.due.first()?;
+        self.lanes.get(conversation).map(|lane| (conversation, lane.acked()))
+    }
+
+    /// The ack that [`next_ack`](Self::next_ack) named was sent.
+    pub(crate) fn ack_sent(&mut self) {
+        if let Some(conversation) = self.due.pop_first()
+            && let Some(lane) = self.lanes.get_mut(&conversation)
+        {
+            lane.told = lane.acked();
+        }
+    }
+
+    /// Deliveries that the application has not acked.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bob() -> Conversation {
+        Conversation::private("bob")
+    }
+
+    fn ack(inbox: &mut Inbox, seq: u64) {
+        inbox.ack(Inbox::token(bob(), seq));
+    }
+
+    fn told(inbox: &mut Inbox) -> Option<u64> {
+        let up_to = inbox.next_ack().map(|(_, up_to)| up_to);
+        if up_to.is_some() {
+            inbox.ack_sent();
+        }
+        up_to
+    }
+
+    #[test]
+    fn acks_are_cumulative_and_coalesce_whatever_the_order_of_the_application() {
+        let mut inbox = Inbox::new(9);
+        for seq in 4..=8 {
+            assert_eq!(inbox.item(&bob(), seq, seq == 7), Verdict::Take);
+        }
+        assert_eq!(told(&mut inbox), Some(3), "the run before the first pending one");
+        ack(&mut inbox, 5);
+        assert_eq!(told(&mut inbox), None);
+        ack(&mut inbox, 4);
+        ack(&mut inbox, 6);
+        assert_eq!(told(&mut inbox), Some(7), "an own message needs no ack by the application");
+        ack(&mut inbox, 8);
+        assert_eq!((told(&mut inbox), told(&mut inbox), inbox.pending()), (Some(8), None, 0));
+    }
+
+    #[test]
+    fn duplicates_are_dropped_and_acked_again_only_if_the_application_acked() {
+        let mut inbox = Inbox::new(9);
+        inbox.item(&bob(), 1, false);
+        inbox.item(&bob(), 2, false);
+        ack(&mut inbox, 1);
+        assert_eq!(told(&mut inbox), Some(1));
+        inbox.connected();
+        assert_eq!(inbox.item(&bob(), 1, false), Verdict::Duplicate);
+        assert_eq!(told(&mut inbox), Some(1));
+        assert_eq!(inbox.item(&bob(), 2, false), Verdict::Duplicate);
+        assert_eq!(told(&mut inbox), None);
+        assert_eq!(inbox.item(&bob(), 3, false), Verdict::Take);
+        assert_eq!(inbox.pending(), 2);
+    }
+
+    #[test]
+    fn a_gap_is_an_error_within_a_connection_and_reported_at_its_start() {
+        let mut inbox = Inbox::new(1);
+        inbox.item(&bob(), 1, false);
+        assert_eq!(inbox.item(&bob(), 3, false), Verdict::Gap { had: 1 });
+        inbox.connected();
+        assert_eq!(inbox.item(&bob(), 3, false), Verdict::TakeAfterGap { had: 1 });
+        assert_eq!(inbox.item(&Conversation::private("carol"), 1, false), Verdict::Full);
+    }
+}

@@ -1,0 +1,257 @@
+//! A client's messages on their way: bounded in bytes, sent again until answered, over connections.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use im_serial::Body;
+use im_serial::body::{Conversation, Send};
+
+use crate::backoff::Backoff;
+use crate::time::Instant;
+
+/// The sender's id of a message, stable over retries, unique per user and device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u64);
+
+impl fmt::Display for PacketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A message to send.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where to.
+    pub to: Conversation,
+    /// See [`crate::content_type`].
+    pub content_type: u32,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+impl Message {
+    /// A text to a user.
+    pub fn text(user: &str, text: &str) -> Self {
+        Self {
+            to: Conversation::private(user),
+            content_type: crate::content_type::TEXT,
+            content: text.as_bytes().to_vec(),
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("to", &self.to)
+            .field("content_type", &self.content_type)
+            .field("content", &format_args!("<{} bytes>", self.content.len()))
+            .finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// To be sent, not before the given moment.
+    Waiting(Option<Instant>),
+    /// Sent on this connection; due for another try at the given moment.
+    InFlight(Instant),
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: PacketId,
+    body: Body,
+    cost: usize,
+    tries: u32,
+    phase: Phase,
+}
+
+/// What each entry costs beyond its content and target.
+const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 32;
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    max_bytes: usize,
+    max_tries: u32,
+    backoff: Backoff,
+    next_id: u64,
+}
+
+impl Outbox {
+    pub(crate) fn new(max_bytes: usize, max_tries: u32, backoff: Backoff, rng: &mut fastrand::Rng) -> Self {
+        // A random start keeps the ids of two runs of one device apart; the top bit stays clear for signed 64-bit peers.
+        let next_id = rng.u64(1..1 << 62);
+        Self { entries: VecDeque::new(), bytes: 0, max_bytes, max_tries, backoff, next_id }
+    }
+
+    /// Queues a message, or gives it back when there is no room. One message always fits into an empty outbox.
+    pub(crate) fn push(&mut self, message: Message) -> Result<PacketId, Message> {
+        let cost = ENTRY_OVERHEAD + message.content.capacity() + message.to.id.capacity();
+        if !self.entries.is_empty() && self.bytes.saturating_add(cost) > self.max_bytes {
+            return Err(message);
+        }
+        let id = PacketId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1) & (u64::MAX >> 1);
+        let Message { to, content_type, content } = message;
+        let body = Body::Send(Send { to, content_type, content });
+        self.entries.push_back(Entry { id, body, cost, tries: 0, phase: Phase::Waiting(None) });
+        self.bytes += cost;
+        Ok(id)
+    }
+
+    /// The next message to transmit, if fewer than `window` are in flight.
+    pub(crate) fn next(&self, now: Instant, window: u32) -> Option<(PacketId, &Body)> {
+        let in_flight = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::InFlight(_))).count();
+        if in_flight >= window as usize {
+            return None;
+        }
+        let ready = |entry: &&Entry| match entry.phase {
+            Phase::Waiting(not_before) => not_before.is_none_or(|at| at <= now),
+            Phase::InFlight(_) => false,
+        };
+        self.entries.iter().find(ready).map(|entry| (entry.id, &entry.body))
+    }
+
+    /// The message was transmitted.
+    pub(crate) fn transmitted(&mut self, id: PacketId, now: Instant, rng: &mut fastrand::Rng) -> bool {
+        let backoff = self.backoff;
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return false };
+        entry.tries = entry.tries.saturating_add(1);
+        entry.phase = Phase::InFlight(now + backoff.delay(entry.tries, rng));
+        entry.tries > 1
+    }
+
+    /// The message was answered, or is given up. Whether it was there.
+    pub(crate) fn remove(&mut self, id: PacketId) -> bool {
+        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return false };
+        if let Some(entry) = self.entries.remove(at) {
+            self.bytes -= entry.cost;
+        }
+        true
+    }
+
+    /// The server asked to try again later. Whether there is another try; otherwise the message is out.
+    pub(crate) fn postpone(&mut self, id: PacketId, now: Instant, rng: &mut fastrand::Rng) -> bool {
+        let (backoff, max_tries) = (self.backoff, self.max_tries);
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return true };
+        if entry.tries >= max_tries {
+            return !self.remove(id);
+        }
+        entry.phase = Phase::Waiting(Some(now + backoff.delay(entry.tries, rng)));
+        true
+    }
+
+    /// Messages whose answer is overdue wait for another try; one without another try left is taken out and returned.
+    /// Call until there is none.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<PacketId> {
+        for entry in &mut self.entries {
+            if let Phase::InFlight(due) = entry.phase
+                && due <= now
+            {
+                if entry.tries >= self.max_tries {
+                    let id = entry.id;
+                    self.remove(id);
+                    return Some(id);
+                }
+                entry.phase = Phase::Waiting(None);
+            }
+        }
+        None
+    }
+
+    /// The connection is gone: whatever was in flight is to be sent again, in order. A message whose tries are used up
+    /// gets one more, because a lost connection is no answer to it.
+    pub(crate) fn disconnected(&mut self) {
+        for entry in &mut self.entries {
+            entry.phase = Phase::Waiting(None);
+        }
+    }
+
+    /// The next moment at which something becomes due.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        let at = |entry: &Entry| match entry.phase {
+            Phase::InFlight(at) => Some(at),
+            Phase::Waiting(at) => at.filter(|at| *at > now),
+        };
+        self.entries.iter().filter_map(at).min()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    const fn at(secs: u64) -> Instant {
+        Instant::from_micros(secs * 1_000_000)
+    }
+
+    fn outbox(max_bytes: usize, max_tries: u32) -> (Outbox, fastrand::Rng) {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let backoff = Backoff { first: Duration::from_secs(4), max: Duration::from_secs(4) };
+        (Outbox::new(max_bytes, max_tries, backoff, &mut rng), rng)
+    }
+
+    #[test]
+    fn a_full_outbox_gives_the_message_back_and_takes_it_after_an_answer() {
+        let (mut outbox, _) = outbox(2 * (ENTRY_OVERHEAD + 110), 9);
+        let message = Message::text("bob", &"x".repeat(100));
+        let first = outbox.push(message.clone()).unwrap();
+        outbox.push(message.clone()).unwrap();
+        assert_eq!(outbox.push(message.clone()), Err(message.clone()));
+        assert!(outbox.remove(first) && !outbox.remove(first));
+        assert!(outbox.push(message).is_ok());
+        assert_eq!(outbox.len(), 2);
+    }
+
+    #[test]
+    fn order_window_retry_and_the_last_try() {
+        let (mut outbox, mut rng) = outbox(10_000, 2);
+        let ids: Vec<_> = (0..3).map(|i| outbox.push(Message::text("bob", &i.to_string())).unwrap()).collect();
+        for want in [ids[0], ids[1]] {
+            let (id, _) = outbox.next(at(0), 2).unwrap();
+            assert_eq!(id, want);
+            assert!(!outbox.transmitted(id, at(0), &mut rng));
+        }
+        assert!(outbox.next(at(0), 2).is_none(), "the window is full");
+        outbox.remove(ids[1]);
+        assert_eq!(outbox.next(at(0), 2).unwrap().0, ids[2]);
+        assert!(outbox.due(at(0)).unwrap() >= at(3));
+        assert_eq!(outbox.expire(at(5)), None);
+        assert_eq!(outbox.next(at(5), 2).unwrap().0, ids[0], "overdue, so first again");
+        assert!(outbox.transmitted(ids[0], at(5), &mut rng), "a retry");
+        assert_eq!(outbox.expire(at(10)), Some(ids[0]), "two tries were allowed");
+        assert_eq!(outbox.expire(at(10)), None);
+        assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn a_postponed_message_waits_and_a_lost_connection_sends_all_again_in_order() {
+        let (mut outbox, mut rng) = outbox(10_000, 2);
+        let ids: Vec<_> = (0..2).map(|i| outbox.push(Message::text("bob", &i.to_string())).unwrap()).collect();
+        for id in &ids {
+            outbox.transmitted(*id, at(0), &mut rng);
+        }
+        assert!(outbox.postpone(ids[0], at(1), &mut rng));
+        assert!(outbox.next(at(1), 9).is_none());
+        assert_eq!(outbox.next(at(7), 9).unwrap().0, ids[0]);
+        outbox.disconnected();
+        assert_eq!(outbox.next(at(1), 9).unwrap().0, ids[0]);
+        outbox.transmitted(ids[0], at(1), &mut rng);
+        assert!(!outbox.postpone(ids[0], at(1), &mut rng), "no try left");
+        assert_eq!(outbox.len(), 1);
+    }
+}
