@@ -1,1 +1,34 @@
-//! Placeholder.
+#![cfg_attr(feature = "rustcrypto", doc = include_str!("../README.md"))]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+mod error;
+mod handshake;
+mod id;
+mod key;
+mod negotiation;
+mod noise;
+mod provider;
+mod record;
+#[cfg(feature = "rustcrypto")]
+mod rustcrypto;
+mod schedule;
+
+pub use error::{Fault, HandshakeError, KeyParseError, OfferProblem, OpenError, SealError};
+pub use handshake::{ClientStart, ClientWait, Established, ServerStart, requested_key_id};
+pub use id::{HandshakeId, SuiteId};
+pub use key::{Entropy, ServerKey, ServerPublicKey};
+pub use negotiation::{
+    Choice, HEADER_LEN, MAX_FORMATS, MAX_HANDSHAKE_BODY, MAX_SUITES, MIN_BODY_LIMIT, Offer, ServerPolicy,
+};
+pub use provider::{AeadKey, AeadSuite, CryptoError, CryptoProvider, HkdfSha256, Secret, TrafficKey, X25519};
+pub use record::{
+    Opened, Opener, Padding, RECORD_OVERHEAD, SUITE_OFFSET, Sealer, TAG_LEN, finish_plaintext, sealed_len,
+};
+#[cfg(feature = "rustcrypto")]
+pub use rustcrypto::RUSTCRYPTO;

@@ -1,0 +1,209 @@
+//! What can go wrong, and whose fault it is.
+
+use crate::{HandshakeId, SuiteId};
+
+/// Who has to change something so that an error does not happen again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fault {
+    /// The peer, or somebody between, broke the protocol. Close; do not retry on the same connection.
+    PeerViolated,
+    /// The peer kept to the protocol, but shares nothing usable with this side: another version or configuration.
+    PeerIncompatible,
+    /// This program called the library wrongly or configured it wrongly.
+    CallerMisused,
+    /// This side met a limit or lacks a resource.
+    LocalLimit,
+}
+
+/// What is wrong with a list of suites or formats, or with a body limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum OfferProblem {
+    /// No suite was listed.
+    #[error("no suite is listed")]
+    NoSuites,
+    /// More than [`MAX_SUITES`](crate::MAX_SUITES) suites; the number that was given.
+    #[error("{0} suites are listed, at most 8 are allowed")]
+    TooManySuites(usize),
+    /// The same suite twice.
+    #[error("{0} is listed twice")]
+    DuplicateSuite(SuiteId),
+    /// [`SuiteId::NONE`] in the list: encryption cannot be negotiated away.
+    #[error("suite 0 (no encryption) cannot be negotiated")]
+    NoEncryption,
+    /// One of the ids 1 to 9.
+    #[error("{0} is not secure and always refused; use AES-128-GCM (16) or ChaCha20-Poly1305 (18)")]
+    LegacySuite(SuiteId),
+    /// No serialization format was listed.
+    #[error("no serialization format is listed")]
+    NoFormats,
+    /// More than [`MAX_FORMATS`](crate::MAX_FORMATS) formats; the number that was given.
+    #[error("{0} serialization formats are listed, at most 16 are allowed")]
+    TooManyFormats(usize),
+    /// The same format twice.
+    #[error("serialization format {0} is listed twice")]
+    DuplicateFormat(u8),
+    /// A body limit below [`MIN_BODY_LIMIT`](crate::MIN_BODY_LIMIT) bytes.
+    #[error("a body limit of {0} bytes is too small, the least is 256")]
+    BodyLimit(u32),
+}
+
+/// Why a handshake did not complete. The state machine that returned it is gone; the connection has to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The caller's random number generator failed.
+    #[error("the random number generator failed")]
+    Entropy,
+    /// The local offer is not valid.
+    #[error("own offer: {0}")]
+    OwnOffer(OfferProblem),
+    /// The local server policy is not valid.
+    #[error("own policy: {0}")]
+    OwnPolicy(OfferProblem),
+    /// A suite is configured that the provider does not implement.
+    #[error("the crypto provider has no {0}")]
+    ProviderLacks(SuiteId),
+    /// A local cryptographic operation failed.
+    #[error("a local cryptographic operation failed")]
+    Provider,
+    /// The header given is not [`HEADER_LEN`](crate::HEADER_LEN) bytes long.
+    #[error("the packet header is {0} bytes long instead of 24")]
+    HeaderLength(usize),
+    /// The body ended too early.
+    #[error("the handshake packet is truncated")]
+    Truncated,
+    /// The body is longer than [`MAX_HANDSHAKE_BODY`](crate::MAX_HANDSHAKE_BODY).
+    #[error("the handshake packet is {0} bytes long, at most 2048 are allowed")]
+    TooLong(usize),
+    /// The HELLO asks for a handshake that this side does not speak.
+    #[error("the peer asks for handshake {0}, only NK (1) is spoken here")]
+    UnsupportedHandshake(HandshakeId),
+    /// The HELLO asks for a channel binding that this side does not speak.
+    #[error("the peer asks for channel binding type {0}, only 0 (none) is spoken here")]
+    UnsupportedBinding(u8),
+    /// The HELLO was made for another server key.
+    #[error("the peer used a server key that this server does not have (id {})", KeyIdHex(.0))]
+    UnknownServerKey([u8; 8]),
+    /// The peer's offer breaks a rule.
+    #[error("peer's offer: {0}")]
+    PeerOffer(OfferProblem),
+    /// No suite is on both lists.
+    #[error("no record suite in common with the peer")]
+    NoCommonSuite,
+    /// No serialization format is on both lists.
+    #[error("no serialization format in common with the peer")]
+    NoCommonFormat,
+    /// The peer sent a public key of small order, which would make the shared secret public (RFC 7748 section 6.1).
+    #[error("the peer sent a weak public key")]
+    WeakPublicKey,
+    /// A tag did not verify: bytes were changed on the way, or the two sides do not agree on the server's key.
+    #[error("the handshake does not authenticate: wrong server key, or changed on the way")]
+    Authentication,
+    /// The server's encrypted choice is malformed.
+    #[error("the server's choice is malformed")]
+    BadChoice,
+    /// The server chose something that the client did not offer.
+    #[error("the server chose {suite} with format {format}, which was not offered")]
+    NotOffered {
+        /// The suite that the server named.
+        suite: SuiteId,
+        /// The serialization format that the server named.
+        format: u8,
+    },
+}
+
+impl HandshakeError {
+    /// Whose fault this is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Entropy | Self::Provider => Fault::LocalLimit,
+            Self::OwnOffer(_) | Self::OwnPolicy(_) | Self::ProviderLacks(_) | Self::HeaderLength(_) => {
+                Fault::CallerMisused
+            }
+            Self::UnsupportedHandshake(_)
+            | Self::UnsupportedBinding(_)
+            | Self::UnknownServerKey(_)
+            | Self::NoCommonSuite
+            | Self::NoCommonFormat => Fault::PeerIncompatible,
+            Self::PeerOffer(OfferProblem::LegacySuite(_)) => Fault::PeerIncompatible,
+            Self::Truncated
+            | Self::TooLong(_)
+            | Self::PeerOffer(_)
+            | Self::WeakPublicKey
+            | Self::Authentication
+            | Self::BadChoice
+            | Self::NotOffered { .. } => Fault::PeerViolated,
+        }
+    }
+}
+
+struct KeyIdHex<'a>(&'a [u8; 8]);
+
+impl core::fmt::Display for KeyIdHex<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// Why a packet was not sealed. The buffer and the state are as before, except after [`Failed`](Self::Failed).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The hard limit of this key is reached: 2^23 packets or 2^34 blocks of 16 bytes. Reconnect.
+    #[error("the traffic key is used up; a new handshake is needed")]
+    KeyExhausted,
+    /// The body is not `inner type, payload, 0x80, zeros, 16 bytes of room`; see [`finish_plaintext`](crate::finish_plaintext).
+    #[error("the body was not finished with its padding and room for the tag")]
+    Unfinished,
+    /// Byte 17 of the header does not name the suite of this session.
+    #[error("the header does not name the suite of this session")]
+    WrongSuite,
+    /// The provider failed. The sealer is unusable from here on and its key wiped; the body's content is undefined.
+    #[error("a local cryptographic operation failed")]
+    Failed,
+}
+
+impl SealError {
+    /// Whose fault this is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::KeyExhausted | Self::Failed => Fault::LocalLimit,
+            Self::Unfinished | Self::WrongSuite => Fault::CallerMisused,
+        }
+    }
+}
+
+/// A packet did not open. There is one error for every cause, so that nothing about the cause can leak to the peer; the opener is
+/// unusable from here on and its key wiped. Close the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("the packet does not authenticate")]
+pub struct OpenError;
+
+impl OpenError {
+    /// Whose fault this is: always the peer's, or somebody's in between.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::PeerViolated
+    }
+}
+
+/// Why a text is not a server public key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum KeyParseError {
+    /// Not 64 characters; the number that was given, in bytes.
+    #[error("a server key is 64 hex digits, this text has {0} characters")]
+    Length(usize),
+    /// A character that is not a lower-case hex digit; its position from 0.
+    #[error("a server key is 64 lower-case hex digits, the character at position {0} is none")]
+    Digit(usize),
+}
+
+impl KeyParseError {
+    /// Whose fault this is: the text comes from this side's configuration.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::CallerMisused
+    }
+}

@@ -1,0 +1,108 @@
+//! The one-byte identifiers that peers exchange: record suites and handshakes.
+
+use core::fmt;
+
+/// Identifier of a record AEAD, byte 17 of the packet header.
+///
+/// Any value can be held, so that an unknown id can be named in an error. Ids 19 and 20 are reserved for AES-256-GCM-SIV and
+/// AEGIS-128L, 21 for SM4-GCM, `0x80..=0xBF` for private use and tests, 255 is never assigned.
+///
+/// ```
+/// use im_crypto::SuiteId;
+/// assert_eq!(SuiteId::AES_128_GCM.to_string(), "AES-128-GCM (16)");
+/// assert_eq!(SuiteId(8).legacy_name(), Some("RC4"));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SuiteId(pub u8);
+
+impl SuiteId {
+    /// No encryption. Never offered and never chosen in a handshake.
+    pub const NONE: Self = Self(0);
+    /// AES-128-GCM (NIST SP 800-38D), 16-byte key. Mandatory to implement.
+    pub const AES_128_GCM: Self = Self(16);
+    /// AES-256-GCM (NIST SP 800-38D), 32-byte key.
+    pub const AES_256_GCM: Self = Self(17);
+    /// ChaCha20-Poly1305 (RFC 8439), 32-byte key. Mandatory to implement.
+    pub const CHACHA20_POLY1305: Self = Self(18);
+
+    /// The standard name of an assigned suite, `None` for every other id (legacy ids have [`legacy_name`](Self::legacy_name)).
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self.0 {
+            0 => Some("none"),
+            16 => Some("AES-128-GCM"),
+            17 => Some("AES-256-GCM"),
+            18 => Some("ChaCha20-Poly1305"),
+            _ => None,
+        }
+    }
+
+    /// The cipher that ids 1 to 9 stood for in the legacy protocol. They are recognised and always refused.
+    #[must_use]
+    pub const fn legacy_name(self) -> Option<&'static str> {
+        match self.0 {
+            1 => Some("DES"),
+            2 => Some("3DES"),
+            3 => Some("AES"),
+            4 => Some("SM1"),
+            5 => Some("SM4"),
+            6 => Some("PBE"),
+            7 => Some("RC2"),
+            8 => Some("RC4"),
+            9 => Some("RC5"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for SuiteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name(), self.legacy_name()) {
+            (Some(name), _) => write!(f, "{name} ({})", self.0),
+            (None, Some(name)) => write!(f, "legacy {name} ({})", self.0),
+            (None, None) => write!(f, "unknown suite {}", self.0),
+        }
+    }
+}
+
+/// Identifier of a handshake: the Noise pattern with its functions, the first byte of a HELLO body.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HandshakeId(pub u8);
+
+impl HandshakeId {
+    /// `Noise_NK_25519_ChaChaPoly_SHA256`: the client knows the server's static key.
+    pub const NK: Self = Self(1);
+    /// Reserved: NK with an ML-KEM-768 hybrid.
+    pub const NK_HFS: Self = Self(2);
+    /// Reserved: `Noise_NNpsk0_25519_ChaChaPoly_SHA256`, resumption by ticket.
+    pub const NN_PSK0: Self = Self(3);
+    /// Reserved: resumption with an ML-KEM-768 hybrid.
+    pub const NN_PSK0_HFS: Self = Self(4);
+    /// Reserved: `Noise_XX_25519_ChaChaPoly_SHA256`, first use without a pinned key.
+    pub const XX: Self = Self(5);
+    /// Reserved: `Noise_IK_25519_ChaChaPoly_SHA256`, between servers.
+    pub const IK: Self = Self(6);
+
+    /// The short name of an assigned or reserved id.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self.0 {
+            1 => Some("NK"),
+            2 => Some("NKhfs"),
+            3 => Some("NNpsk0"),
+            4 => Some("NNpsk0hfs"),
+            5 => Some("XX"),
+            6 => Some("IK"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HandshakeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({})", self.0),
+            None => write!(f, "unknown handshake {}", self.0),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The cryptographic primitives as a plain value, so that an application can bring its own implementation.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::SuiteId;
+
+/// 32 secret bytes that are wiped when dropped.
+pub type Secret = Zeroizing<[u8; 32]>;
+
+/// The primitives that handshake and record layer run on. There is no process-wide default: whoever starts a handshake passes one.
+///
+/// ```
+/// # #[cfg(feature = "rustcrypto")] {
+/// use im_crypto::{RUSTCRYPTO, SuiteId};
+/// assert!(RUSTCRYPTO.supports(SuiteId::AES_128_GCM));
+/// let order = RUSTCRYPTO.preferred_suites(); // AES first where the processor has it, ChaCha20 first elsewhere
+/// assert_eq!(order.len(), 3);
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct CryptoProvider {
+    /// Record suites, ids unique. The handshake itself needs [`SuiteId::CHACHA20_POLY1305`] among them.
+    pub aeads: &'static [&'static dyn AeadSuite],
+    /// X25519.
+    pub dh: &'static dyn X25519,
+    /// SHA-256 and HKDF on it.
+    pub hash: &'static dyn HkdfSha256,
+}
+
+impl CryptoProvider {
+    /// Puts a provider together.
+    #[must_use]
+    pub const fn new(
+        aeads: &'static [&'static dyn AeadSuite],
+        dh: &'static dyn X25519,
+        hash: &'static dyn HkdfSha256,
+    ) -> Self {
+        Self { aeads, dh, hash }
+    }
+
+    /// The implementation of a suite, if there is one.
+    #[must_use]
+    pub fn aead(&self, id: SuiteId) -> Option<&'static dyn AeadSuite> {
+        self.aeads.iter().copied().find(|suite| suite.id() == id)
+    }
+
+    /// Whether a suite is implemented.
+    #[must_use]
+    pub fn supports(&self, id: SuiteId) -> bool {
+        self.aead(id).is_some()
+    }
+
+    /// All suites in the order in which this machine should offer them: those that run fast here first, else the provider's order.
+    #[must_use]
+    pub fn preferred_suites(&self) -> Vec<SuiteId> {
+        let fast = self.aeads.iter().filter(|suite| suite.is_accelerated());
+        let slow = self.aeads.iter().filter(|suite| !suite.is_accelerated());
+        fast.chain(slow).map(|suite| suite.id()).collect()
+    }
+}
+
+impl fmt::Debug for CryptoProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.aeads.iter().map(|suite| suite.id())).finish()
+    }
+}
+
+/// A primitive did not work.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum CryptoError {
+    /// The tag does not belong to these bytes under this key, nonce and associated data.
+    #[error("the tag does not verify")]
+    BadTag,
+    /// The shared secret is all zero: the peer's public key has small order (RFC 7748 section 6.1).
+    #[error("the public key has small order")]
+    WeakPublicKey,
+    /// Anything else: a wrong length, or the implementation refused.
+    #[error("the cryptographic operation failed")]
+    Failed,
+}
+
+/// One record AEAD: makes keys.
+pub trait AeadSuite: Send + Sync {
+    /// The id on the wire.
+    fn id(&self) -> SuiteId;
+
+    /// Key length in bytes, at most 32.
+    fn key_len(&self) -> usize;
+
+    /// Whether this is at full speed on this machine; `false` for AES without AES instructions. Decides the order of an offer only.
+    fn is_accelerated(&self) -> bool;
+
+    /// Expands a key.
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if the key has not [`key_len`](Self::key_len) bytes.
+    fn key(&self, key: &TrafficKey) -> Result<Box<dyn AeadKey>, CryptoError>;
+}
+
+/// An expanded key of one AEAD with 12-byte nonces and 16-byte tags. Implementations wipe it when dropped.
+///
+/// Nonces are chosen by this crate only; a [`TrafficKey`], without which there is no `AeadKey`, cannot be made outside of it.
+pub trait AeadKey: Send + Sync {
+    /// Encrypts `buf` in place and returns the tag.
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if the input is longer than the algorithm allows.
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError>;
+
+    /// Verifies the tag in constant time, then decrypts `buf` in place.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadTag`]; `buf` must then hold no plaintext.
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError>;
+}
+
+/// X25519 (RFC 7748).
+pub trait X25519: Send + Sync {
+    /// The public key of a secret; clamping is done here.
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if the implementation refuses.
+    fn public_key(&self, secret: &[u8; 32]) -> Result<[u8; 32], CryptoError>;
+
+    /// The shared secret.
+    ///
+    /// # Errors
+    /// [`CryptoError::WeakPublicKey`] if the result is all zero; the check runs in constant time.
+    fn agree(&self, secret: &[u8; 32], public: &[u8; 32]) -> Result<Secret, CryptoError>;
+}
+
+/// SHA-256 (FIPS 180-4) and HKDF-SHA-256 (RFC 5869).
+pub trait HkdfSha256: Send + Sync {
+    /// SHA-256 of the concatenated parts.
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 32];
+
+    /// HKDF-Extract, which is HMAC-SHA-256 with `salt` as its key.
+    fn extract(&self, salt: &[u8], ikm: &[u8]) -> Secret;
+
+    /// HKDF-Expand; the info is the concatenation of the parts.
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if `out` is longer than 255 x 32 bytes.
+    fn expand(&self, prk: &Secret, info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError>;
+}
+
+/// Raw key bytes on their way from the key schedule into an [`AeadSuite`]; wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct TrafficKey {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl TrafficKey {
+    /// Lets `fill` write `len` bytes; `None` if `len` is over 32.
+    pub(crate) fn derive(
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), CryptoError>,
+    ) -> Result<Self, CryptoError> {
+        let mut key = Self { bytes: [0; 32], len };
+        fill(key.bytes.get_mut(..len).ok_or(CryptoError::Failed)?)?;
+        Ok(key)
+    }
+
+    /// The key bytes, as many as [`AeadSuite::key_len`] says.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TrafficKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrafficKey(..)")
+    }
+}

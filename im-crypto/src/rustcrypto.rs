@@ -1,0 +1,103 @@
+//! The provider made of the RustCrypto and dalek crates: pure Rust, constant time, no_std.
+
+use alloc::boxed::Box;
+
+use aes_gcm::{Aes128Gcm, Aes256Gcm, aead::AeadInOut, aead::KeyInit};
+use chacha20poly1305::ChaCha20Poly1305;
+use sha2::{Digest, Sha256};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    SuiteId,
+    provider::{AeadKey, AeadSuite, CryptoError, CryptoProvider, HkdfSha256, Secret, TrafficKey, X25519},
+};
+
+/// Pure-Rust provider with suites 16, 17 and 18.
+pub static RUSTCRYPTO: CryptoProvider =
+    CryptoProvider::new(&[&Aes128Suite, &Aes256Suite, &ChaChaSuite], &Dalek, &Sha256Hkdf);
+
+/// Implements suite and key for one cipher of the `aead` crate generation.
+macro_rules! aead_suite {
+    ($suite:ident, $cipher:ty, $id:expr, $key_len:expr, $accelerated:expr) => {
+        struct $suite;
+
+        impl AeadSuite for $suite {
+            fn id(&self) -> SuiteId {
+                $id
+            }
+
+            fn key_len(&self) -> usize {
+                $key_len
+            }
+
+            fn is_accelerated(&self) -> bool {
+                $accelerated
+            }
+
+            fn key(&self, key: &TrafficKey) -> Result<Box<dyn AeadKey>, CryptoError> {
+                let cipher = <$cipher>::new_from_slice(key.as_bytes()).map_err(|_| CryptoError::Failed)?;
+                Ok(Box::new(cipher))
+            }
+        }
+
+        impl AeadKey for $cipher {
+            fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+                self.encrypt_inout_detached(nonce.into(), aad, buf.into())
+                    .map(Into::into)
+                    .map_err(|_| CryptoError::Failed)
+            }
+
+            fn open(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError> {
+                self.decrypt_inout_detached(nonce.into(), aad, buf.into(), tag.into()).map_err(|_| CryptoError::BadTag)
+            }
+        }
+    };
+}
+
+aead_suite!(Aes128Suite, Aes128Gcm, SuiteId::AES_128_GCM, 16, aes_gcm::aes::hardware_accelerated());
+aead_suite!(Aes256Suite, Aes256Gcm, SuiteId::AES_256_GCM, 32, aes_gcm::aes::hardware_accelerated());
+aead_suite!(ChaChaSuite, ChaCha20Poly1305, SuiteId::CHACHA20_POLY1305, 32, true);
+
+struct Dalek;
+
+impl X25519 for Dalek {
+    fn public_key(&self, secret: &[u8; 32]) -> Result<[u8; 32], CryptoError> {
+        Ok(PublicKey::from(&StaticSecret::from(*secret)).to_bytes())
+    }
+
+    fn agree(&self, secret: &[u8; 32], public: &[u8; 32]) -> Result<Secret, CryptoError> {
+        let shared = StaticSecret::from(*secret).diffie_hellman(&PublicKey::from(*public));
+        if !shared.was_contributory() {
+            return Err(CryptoError::WeakPublicKey);
+        }
+        Ok(Zeroizing::new(shared.to_bytes()))
+    }
+}
+
+struct Sha256Hkdf;
+
+impl HkdfSha256 for Sha256Hkdf {
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize().into()
+    }
+
+    fn extract(&self, salt: &[u8], ikm: &[u8]) -> Secret {
+        let (mut prk, _) = hkdf::Hkdf::<Sha256>::extract(Some(salt), ikm);
+        let mut secret = Secret::default();
+        secret.copy_from_slice(&prk);
+        prk.as_mut_slice().zeroize();
+        secret
+    }
+
+    fn expand(&self, prk: &Secret, info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
+        hkdf::Hkdf::<Sha256>::from_prk(prk.as_slice())
+            .map_err(|_| CryptoError::Failed)?
+            .expand_multi_info(info, out)
+            .map_err(|_| CryptoError::Failed)
+    }
+}
