@@ -35,7 +35,9 @@ pub(crate) const fn content_fits(content: usize, max_body: u32) -> bool {
 #[non_exhaustive]
 pub enum ConfigError {
     /// Content of the allowed size would not fit into a packet.
-    #[error("max_content {max_content} needs a max_body of at least 4/3 of it plus 2048 bytes, but max_body is {max_body}")]
+    #[error(
+        "max_content {max_content} needs a max_body of at least 4/3 of it plus 2048 bytes, but max_body is {max_body}"
+    )]
     ContentOverBody {
         /// The content limit, in bytes.
         max_content: usize,
@@ -129,7 +131,7 @@ impl ClientConfig {
         Self {
             provider,
             server_key,
-            suites: provider.suites(),
+            suites: provider.preferred_suites(),
             formats: Registry::default(),
             credentials,
             max_body: DEFAULT_MAX_BODY,
@@ -198,7 +200,7 @@ impl ServerConfig {
         Self {
             provider,
             key,
-            suites: provider.suites(),
+            suites: provider.preferred_suites(),
             formats: Registry::default(),
             max_body: DEFAULT_MAX_BODY,
             max_content: 32 * 1024,

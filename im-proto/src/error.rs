@@ -141,12 +141,10 @@ impl Error {
     /// The close code that tells the peer. Total: every error has one.
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::Packet(error) => match error {
-                im_codec::DecodeError::BodyTooLarge { .. } => CloseCode::TOO_LARGE,
-                _ => match error.fault() {
-                    im_codec::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
-                    im_codec::Fault::PeerViolated | im_codec::Fault::LocalLimit => CloseCode::PROTOCOL,
-                },
+            Self::Packet(im_codec::DecodeError::BodyTooLarge { .. }) => CloseCode::TOO_LARGE,
+            Self::Packet(error) => match error.fault() {
+                im_codec::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
+                im_codec::Fault::PeerViolated | im_codec::Fault::LocalLimit => CloseCode::PROTOCOL,
             },
             Self::Handshake(error) => match error.fault() {
                 im_crypto::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,

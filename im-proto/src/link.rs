@@ -4,9 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use im_codec::{
-    EncryptionId, HEADER_LEN, Header, Limits, MessageType, SerializationId, begin_packet, finish_packet,
-};
+use im_codec::{EncryptionId, HEADER_LEN, Header, Limits, MessageType, SerializationId, begin_packet, finish_packet};
 use im_crypto::{
     ClientStart, ClientWait, Entropy, Established, Offer, Opener, Padding, Sealer, ServerPolicy, ServerStart, SuiteId,
     TAG_LEN, finish_plaintext,
@@ -92,7 +90,12 @@ impl Link {
     }
 
     /// Takes the server's reply; on success the link is open.
-    pub(crate) fn finish(&mut self, config: &ClientConfig, header: Header, body: &mut [u8]) -> Result<Negotiated, Error> {
+    pub(crate) fn finish(
+        &mut self,
+        config: &ClientConfig,
+        header: Header,
+        body: &mut [u8],
+    ) -> Result<Negotiated, Error> {
         let Self::AwaitReply(wait, packet_id) = mem::replace(self, Self::Down) else {
             return Err(Error::Unexpected { got: header.message_type, state: State::Handshaking });
         };
@@ -139,12 +142,8 @@ impl Link {
         let Some(format) = formats.get(FormatId(choice.format)).cloned() else {
             return Err(im_crypto::HandshakeError::NoCommonFormat.into());
         };
-        let negotiated = Negotiated {
-            suite: choice.suite,
-            format: format.id(),
-            format_name: format.name(),
-            handshake_hash,
-        };
+        let negotiated =
+            Negotiated { suite: choice.suite, format: format.id(), format_name: format.name(), handshake_hash };
         *self = Self::Open(Channel {
             sealer,
             opener,
@@ -177,7 +176,7 @@ impl Channel {
             out.truncate(start);
             return Ok(Written::TooLarge);
         }
-        finish_plaintext(out, Padding::None);
+        finish_plaintext(out, start + HEADER_LEN, Padding::None);
         if finish_packet(out, start, &header, &self.outgoing).is_err() {
             return Ok(Written::TooLarge);
         }

@@ -208,12 +208,7 @@ impl Client {
         Ok(())
     }
 
-    fn deliver(
-        &mut self,
-        core: &mut Core,
-        events: &mut VecDeque<ClientEvent>,
-        deliver: Deliver,
-    ) -> Result<(), Error> {
+    fn deliver(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, deliver: Deliver) -> Result<(), Error> {
         let Deliver { conversation, from, message_id, seq, time_ms, content_type, content } = deliver;
         if !self.take(events, &conversation, seq, false)? {
             core.stats.duplicates += 1;

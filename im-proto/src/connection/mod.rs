@@ -83,9 +83,9 @@ pub struct Stats {
 }
 
 /// The role of this side: [`Client`] or [`Server`].
-pub trait Role: machine::Machine {}
+pub trait Role: Machine {}
 
-impl<T: machine::Machine> Role for T {}
+impl<T: Machine> Role for T {}
 
 pub(crate) mod machine {
     //! What differs between the roles. Not nameable outside of this crate, so nobody else can be a role.
@@ -101,7 +101,12 @@ pub(crate) mod machine {
         #[doc(hidden)]
         fn closed_event(closed: Closed) -> Self::Event;
         #[doc(hidden)]
-        fn on_hello(&mut self, core: &mut Core, header: &[u8; HEADER_LEN], body: &mut [u8]) -> Result<Negotiated, Error>;
+        fn on_hello(
+            &mut self,
+            core: &mut Core,
+            header: &[u8; HEADER_LEN],
+            body: &mut [u8],
+        ) -> Result<Negotiated, Error>;
         #[doc(hidden)]
         fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, negotiated: Negotiated);
         #[doc(hidden)]
@@ -304,6 +309,7 @@ impl<R: Role> Connection<R> {
         total
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the role matches what is left")]
     fn packet(&mut self, now: Instant, packet: &mut [u8]) -> Result<(), Error> {
         if let Some(keepalive) = &mut self.core.keepalive {
             keepalive.received(now);
@@ -313,7 +319,8 @@ impl<R: Role> Connection<R> {
             return self.clear_packet(packet);
         };
         let (id, body) = channel.read(packet, state)?;
-        if channel.keys_worn() {
+        let worn = channel.keys_worn();
+        if worn {
             self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
         }
         match body {
@@ -617,6 +624,9 @@ fn closed_by_error(error: Error) -> Closed {
 
 impl<R: Role> fmt::Debug for Connection<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("state", &self.core.state).field("stats", &self.core.stats).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("state", &self.core.state)
+            .field("stats", &self.core.stats)
+            .finish_non_exhaustive()
     }
 }

@@ -210,7 +210,9 @@ impl Connection<Server> {
     fn take_answer(&mut self) -> Result<(), AnswerError> {
         match self.core.state {
             State::Online | State::Closing => {}
-            state => return Err(AnswerError::State(state)),
+            state @ (State::Offline | State::Handshaking | State::LoggingIn | State::Closed) => {
+                return Err(AnswerError::State(state));
+            }
         }
         self.role.unanswered = self.role.unanswered.checked_sub(1).ok_or(AnswerError::NotAsked)?;
         Ok(())
