@@ -23,7 +23,7 @@ fn message(conversation: &ConversationKey, packet_id: u64, content: Vec<u8>) -> 
 async fn conforms(config: FjallConfig) {
     let dir = tempfile::tempdir().unwrap();
     conformance::run(async |name| {
-        let store = FjallStore::open(&dir.path().join(name), config.clone())?;
+        let store = FjallStore::open(&dir.path().join(name), &config)?;
         Ok(Arc::new(store) as Arc<dyn Store>)
     })
     .await
@@ -45,19 +45,19 @@ async fn the_embedded_store_passes_the_suite_with_the_smallest_limits() {
 #[tokio::test]
 async fn a_directory_in_use_is_refused_until_it_is_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FjallStore::open(dir.path(), FjallConfig::default()).unwrap();
-    let error = FjallStore::open(dir.path(), FjallConfig::default()).unwrap_err();
+    let store = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap();
+    let error = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap_err();
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
     store.close().await.unwrap();
     drop(store);
-    FjallStore::open(dir.path(), FjallConfig::default()).unwrap().close().await.unwrap();
+    FjallStore::open(dir.path(), &FjallConfig::default()).unwrap().close().await.unwrap();
 }
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let config = FjallConfig { queue_bytes: 0, ..FjallConfig::default() };
-    assert_eq!(FjallStore::open(dir.path(), config).unwrap_err(), StoreError::Setting("queue_bytes"));
+    assert_eq!(FjallStore::open(dir.path(), &config).unwrap_err(), StoreError::Setting("queue_bytes"));
 }
 
 /// What is queued when the store is closed is written or refused, never lost without an answer.
@@ -65,7 +65,7 @@ async fn settings_that_cannot_work_are_named() {
 async fn a_close_under_load_answers_everybody() {
     let dir = tempfile::tempdir().unwrap();
     let config = FjallConfig { queue_bytes: 64 << 10, ..FjallConfig::default() };
-    let store = Arc::new(FjallStore::open(dir.path(), config.clone()).unwrap());
+    let store = Arc::new(FjallStore::open(dir.path(), &config).unwrap());
     let c = ConversationKey::new("c").unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for packet_id in 0..500 {
@@ -76,14 +76,11 @@ async fn a_close_under_load_answers_everybody() {
     store.close().await.unwrap();
     let mut stored = 0;
     for outcome in tasks.join_all().await {
-        match outcome {
-            Append::Stored(_) => stored += 1,
-            Append::NotStored(StoreError::Closed) => {}
-            other => panic!("{other:?}"),
-        }
+        assert!(matches!(outcome, Append::Stored(_) | Append::NotStored(StoreError::Closed)), "{outcome:?}");
+        stored += u64::from(matches!(outcome, Append::Stored(_)));
     }
     drop(store);
-    let store = FjallStore::open(dir.path(), config).unwrap();
+    let store = FjallStore::open(dir.path(), &config).unwrap();
     assert_eq!(store.head(&c).await.unwrap().seq, stored);
     store.close().await.unwrap();
 }
@@ -94,7 +91,7 @@ async fn a_close_under_load_answers_everybody() {
 async fn throughput() {
     for (senders, total) in [(1_u64, 4_000_u64), (64, 64_000), (1024, 128_000)] {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(FjallStore::open(dir.path(), FjallConfig::default()).unwrap());
+        let store = Arc::new(FjallStore::open(dir.path(), &FjallConfig::default()).unwrap());
         let start = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for sender in 0..senders {

@@ -49,7 +49,7 @@ async fn child() {
     let round: u64 = round.parse().unwrap();
     println!();
     println!("opening");
-    let store = Arc::new(FjallStore::open(Path::new(&dir), FjallConfig::default()).unwrap());
+    let store = Arc::new(FjallStore::open(Path::new(&dir), &FjallConfig::default()).unwrap());
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..TASKS {
         let store = store.clone();
@@ -137,7 +137,7 @@ async fn what_was_answered_survives_a_kill() {
         let receipts = run_and_kill(&data, round, patience);
         productive += u64::from(!receipts.is_empty());
 
-        let store = FjallStore::open(&data, FjallConfig::default()).unwrap();
+        let store = FjallStore::open(&data, &FjallConfig::default()).unwrap();
         let device: Arc<str> = format!("device-{round}").into();
         for &(packet_id, seq) in &receipts {
             let place = (packet_id % CONVERSATIONS, seq);

@@ -75,8 +75,8 @@ impl FjallStore {
     /// - [`StoreError::NewerFormat`] when a newer program wrote it.
     /// - [`StoreError::Corrupt`] when its format record is missing or damaged.
     /// - [`StoreError::Io`], [`StoreError::Engine`].
-    pub fn open(dir: &Path, config: FjallConfig) -> Result<Self, StoreError> {
-        let FjallConfig { batch_messages, batch_bytes, queue_bytes, cache_bytes } = config;
+    pub fn open(dir: &Path, config: &FjallConfig) -> Result<Self, StoreError> {
+        let FjallConfig { batch_messages, batch_bytes, queue_bytes, cache_bytes } = *config;
         let settings = [("batch_messages", batch_messages), ("batch_bytes", batch_bytes), ("queue_bytes", queue_bytes)];
         if let Some((name, _)) = settings.into_iter().find(|(_, value)| *value == 0) {
             return Err(StoreError::Setting(name));

@@ -18,7 +18,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
-//! let store = FjallStore::open(dir.path(), FjallConfig::default())?;
+//! let store = FjallStore::open(dir.path(), &FjallConfig::default())?;
 //! let conversation = ConversationKey::new("ann:bob")?;
 //! let outcome = store
 //!     .append(NewMessage {

@@ -181,8 +181,9 @@ fn io(path: &Path, error: &std::io::Error) -> StoreError {
 
 /// An error of fjall as one of ours.
 pub(super) fn engine(error: ::fjall::Error) -> StoreError {
-    match error {
-        ::fjall::Error::Io(e) => StoreError::Io(e.to_string().into()),
-        other => StoreError::Engine(other.to_string().into()),
+    if let ::fjall::Error::Io(e) = error {
+        StoreError::Io(e.to_string().into())
+    } else {
+        StoreError::Engine(error.to_string().into())
     }
 }

@@ -74,7 +74,7 @@ async fn after_a_failed_persist(write_first: bool) {
     assert!(matches!(store.close().await, Err(StoreError::Failed(_))));
     drop(store);
 
-    let store = FjallStore::open(dir.path(), FjallConfig::default()).unwrap();
+    let store = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap();
     match (write_first, store.append(message(2)).await) {
         (true, Append::AlreadyStored(r)) | (false, Append::Stored(r)) => assert_eq!(r.seq, 2),
         (_, other) => panic!("{other:?}"),
@@ -96,7 +96,7 @@ async fn a_failed_persist_may_have_written() {
 #[tokio::test]
 async fn a_damaged_record_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FjallStore::open(dir.path(), FjallConfig::default()).unwrap();
+    let store = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap();
     let conversation = message(1).conversation;
     for packet_id in 1..=3 {
         assert!(matches!(store.append(message(packet_id)).await, Append::Stored(_)));
@@ -123,7 +123,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     tables.keyspace(Table::Meta).insert(keys::FORMAT, record::encode_format(record::FORMAT + 1)).unwrap();
     drop(tables);
     for _ in 0..2 {
-        let error = FjallStore::open(dir.path(), FjallConfig::default()).unwrap_err();
+        let error = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap_err();
         assert_eq!(error, StoreError::NewerFormat { found: record::FORMAT + 1, known: record::FORMAT });
     }
 }

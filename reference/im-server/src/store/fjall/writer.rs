@@ -150,7 +150,7 @@ impl<D: Disk> Writer<D> {
         }
         match command {
             Command::Append { message, cost, reply, room } => {
-                let outcome = self.append(&mut batch.rows, message).unwrap_or_else(Append::NotStored);
+                let outcome = self.append(&mut batch.rows, &message).unwrap_or_else(Append::NotStored);
                 if matches!(outcome, Append::Stored(_)) {
                     batch.durable = true;
                     batch.bytes = batch.bytes.saturating_add(cost);
@@ -182,7 +182,7 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Reads everything it needs before it stages the first row, so an error leaves nothing half staged.
-    fn append(&self, rows: &mut Rows, message: NewMessage) -> Result<Append, StoreError> {
+    fn append(&self, rows: &mut Rows, message: &NewMessage) -> Result<Append, StoreError> {
         let dedup_key = keys::dedup(&message.from, &message.device, message.packet_id);
         if let Some(value) = self.get(rows, Table::Dedup, &dedup_key)? {
             let first = record::decode_dedup(&dedup_key, &value)?;
@@ -211,9 +211,9 @@ impl<D: Disk> Writer<D> {
         if cursor == last {
             rows.insert((Table::Cursors, cursor_key), record::encode_cursor(seq));
         }
-        rows.insert((Table::Dedup, dedup_key), record::encode_dedup(&message, receipt));
+        rows.insert((Table::Dedup, dedup_key), record::encode_dedup(message, receipt));
         rows.insert((Table::Heads, head_key), record::encode_head(Head { seq, epoch }));
-        rows.insert((Table::Log, keys::log(&message.conversation, seq)), record::encode_message(&message));
+        rows.insert((Table::Log, keys::log(&message.conversation, seq)), record::encode_message(message));
         Ok(Append::Stored(receipt))
     }
 
