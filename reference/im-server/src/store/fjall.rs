@@ -211,19 +211,15 @@ impl Store for FjallStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let again = self.room.is_closed();
         // Those who wait for room are told at once; what is already queued is written first.
         self.room.close();
         let (reply, outcome) = oneshot::channel();
-        let sent = self.queue.send(Command::Close { reply });
+        // If the writer has ended, the reply channel is dropped with the command, which `outcome` then shows.
+        let _ = self.queue.send(Command::Close { reply });
         Box::pin(async move {
-            match sent {
-                Ok(()) => match outcome.await {
-                    Ok(outcome) => outcome,
-                    // Another close was before this one.
-                    Err(_) => Ok(()),
-                },
-                Err(_) => Ok(()),
-            }
+            // It ended by an earlier close, or else by a panic.
+            outcome.await.unwrap_or_else(|_| if again { Ok(()) } else { Err(writer_gone()) })
         })
     }
 }
