@@ -85,9 +85,10 @@ async fn a_close_under_load_answers_everybody() {
     store.close().await.unwrap();
 }
 
-/// A figure, not a rule: `cargo test --release -p im-server --test store -- --ignored --nocapture throughput`.
+/// A figure, not a rule:
+/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p im-server --test store -- --ignored --nocapture throughput`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures; run it by hand in a release build"]
+#[ignore = "measures; run it by hand, optimized"]
 async fn throughput() {
     for (senders, total) in [(1_u64, 4_000_u64), (64, 64_000), (1024, 128_000)] {
         let dir = tempfile::tempdir().unwrap();
