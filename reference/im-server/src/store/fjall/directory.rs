@@ -1,0 +1,189 @@
+//! The data directory: who may open it, how it is made, and the tables in it.
+//!
+//! ```text
+//! store.lock   held by the process that has the store open
+//! messages/    the fjall database
+//! messages.new a first run that was interrupted: thrown away
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    path::Path,
+    sync::Arc,
+};
+
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::{
+    keys::{self, Table},
+    record,
+    writer::{Disk, Rows},
+};
+use crate::store::StoreError;
+
+const LOCK: &str = "store.lock";
+const DATABASE: &str = "messages";
+const UNFINISHED: &str = "messages.new";
+
+/// An open data directory. Fields drop in this order: the lock goes last.
+pub(super) struct Tables {
+    pub(super) db: Database,
+    meta: Keyspace,
+    heads: Keyspace,
+    log: Keyspace,
+    dedup: Keyspace,
+    members: Keyspace,
+    cursors: Keyspace,
+    _lock: File,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        create_private(dir)?;
+        let lock = lock(dir)?;
+        let path = dir.join(DATABASE);
+        if !path.try_exists().map_err(|e| io(dir, &e))? {
+            create(dir, cache_bytes)?;
+        }
+        let db = Database::builder(&path).cache_size(cache_bytes).open().map_err(engine)?;
+        // The format decides before anything is read or created.
+        if !db.keyspace_exists(Table::Meta.name()) {
+            return Err(StoreError::corrupt(Table::Meta.name(), keys::FORMAT, "it is missing"));
+        }
+        let meta = keyspace(&db, Table::Meta)?;
+        let Some(format) = meta.get(keys::FORMAT).map_err(engine)? else {
+            return Err(StoreError::corrupt(Table::Meta.name(), keys::FORMAT, "it is missing"));
+        };
+        match record::decode_format(&format)? {
+            record::FORMAT => {}
+            found if found > record::FORMAT => {
+                return Err(StoreError::NewerFormat { found, known: record::FORMAT });
+            }
+            _ => return Err(StoreError::corrupt(Table::Meta.name(), keys::FORMAT, "an unknown format")),
+        }
+        Ok(Self {
+            meta,
+            heads: keyspace(&db, Table::Heads)?,
+            log: keyspace(&db, Table::Log)?,
+            dedup: keyspace(&db, Table::Dedup)?,
+            members: keyspace(&db, Table::Members)?,
+            cursors: keyspace(&db, Table::Cursors)?,
+            db,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn keyspace(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Meta => &self.meta,
+            Table::Heads => &self.heads,
+            Table::Log => &self.log,
+            Table::Dedup => &self.dedup,
+            Table::Members => &self.members,
+            Table::Cursors => &self.cursors,
+        }
+    }
+}
+
+impl Disk for Arc<Tables> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.as_ref().get(table, key)
+    }
+
+    fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError> {
+        let mode = if durable { PersistMode::SyncData } else { PersistMode::Buffer };
+        // fjall writes its journal and forces it to disk before it shows the rows to readers.
+        let mut batch = self.db.batch().durability(Some(mode));
+        for ((table, key), value) in rows {
+            batch.insert(self.keyspace(table), key, value);
+        }
+        batch.commit().map_err(engine)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.db.persist(PersistMode::SyncData).map_err(engine)
+    }
+}
+
+impl Tables {
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.keyspace(table).get(key).map_err(engine)?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+}
+
+/// Makes a new database beside its place and moves it there, so that a first run is there or is not: fjall does not
+/// open a database whose creation was interrupted.
+fn create(dir: &Path, cache_bytes: u64) -> Result<(), StoreError> {
+    let unfinished = dir.join(UNFINISHED);
+    if unfinished.try_exists().map_err(|e| io(dir, &e))? {
+        fs::remove_dir_all(&unfinished).map_err(|e| io(&unfinished, &e))?;
+    }
+    let db = Database::builder(&unfinished).cache_size(cache_bytes).open().map_err(engine)?;
+    let meta = keyspace(&db, Table::Meta)?;
+    for table in [Table::Heads, Table::Log, Table::Dedup, Table::Members, Table::Cursors] {
+        keyspace(&db, table)?;
+    }
+    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT)).map_err(engine)?;
+    db.persist(PersistMode::SyncAll).map_err(engine)?;
+    drop(meta);
+    drop(db);
+    fs::rename(&unfinished, dir.join(DATABASE)).map_err(|e| io(dir, &e))?;
+    sync_directory(dir)?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_directory(parent)?;
+    }
+    Ok(())
+}
+
+fn keyspace(db: &Database, table: Table) -> Result<Keyspace, StoreError> {
+    db.keyspace(table.name(), KeyspaceCreateOptions::default).map_err(engine)
+}
+
+/// Creates the directory for this user only. One that exists keeps its mode: that was somebody's decision.
+fn create_private(dir: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|e| io(dir, &e))
+}
+
+/// fjall has a lock too, but takes it after it has begun to look around; ours covers the first run.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|e| io(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.display().to_string().into())),
+        Err(TryLockError::Error(e)) => Err(io(&path, &e)),
+    }
+}
+
+/// Makes new directory entries durable. Only Unix has and needs it.
+fn sync_directory(dir: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) {
+        let file = OpenOptions::new().read(true).open(dir).map_err(|e| io(dir, &e))?;
+        file.sync_all().map_err(|e| io(dir, &e))?;
+    }
+    Ok(())
+}
+
+fn io(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Io(format!("{}: {error}", path.display()).into())
+}
+
+/// An error of fjall as one of ours.
+pub(super) fn engine(error: ::fjall::Error) -> StoreError {
+    if let ::fjall::Error::Io(e) = error {
+        StoreError::Io(e.to_string().into())
+    } else {
+        StoreError::Engine(error.to_string().into())
+    }
+}

@@ -1,0 +1,131 @@
+//! Key layouts. A name that is followed by something is length-prefixed (u16, big-endian), so no key is a prefix of
+//! another by accident; the last name of a key is raw, so rows sort by its bytes. Numbers are big-endian, so they sort.
+//!
+//! ```text
+//! meta    "format"
+//! heads   conversation
+//! log     len conversation, seq
+//! dedup   len user, len device, packet id
+//! members len user, conversation
+//! cursors len user, len device, conversation
+//! ```
+
+use crate::store::{ConversationKey, StoreError};
+
+/// The tables of the store: one keyspace each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    Meta,
+    Heads,
+    Log,
+    Dedup,
+    Members,
+    Cursors,
+}
+
+impl Table {
+    /// The keyspace name on disk.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Heads => "heads",
+            Self::Log => "log",
+            Self::Dedup => "dedup",
+            Self::Members => "members",
+            Self::Cursors => "cursors",
+        }
+    }
+}
+
+/// The key of the format record in [`Table::Meta`].
+pub(super) const FORMAT: &[u8] = b"format";
+
+pub(super) fn head(conversation: &ConversationKey) -> Vec<u8> {
+    conversation.as_str().as_bytes().to_vec()
+}
+
+pub(super) fn log(conversation: &ConversationKey, seq: u64) -> Vec<u8> {
+    let mut key = prefixed(conversation.as_str(), 8);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The seq at the end of a log key.
+pub(super) fn log_seq(key: &[u8]) -> Result<u64, StoreError> {
+    match key.last_chunk::<8>() {
+        Some(seq) => Ok(u64::from_be_bytes(*seq)),
+        None => Err(StoreError::corrupt(Table::Log.name(), key, "the key is too short")),
+    }
+}
+
+pub(super) fn dedup(user: &str, device: &str, packet_id: u64) -> Vec<u8> {
+    let mut key = prefixed(user, 2 + device.len() + 8);
+    push(&mut key, device);
+    key.extend_from_slice(&packet_id.to_be_bytes());
+    key
+}
+
+pub(super) fn member(user: &str, conversation: &ConversationKey) -> Vec<u8> {
+    let mut key = prefixed(user, conversation.as_str().len());
+    key.extend_from_slice(conversation.as_str().as_bytes());
+    key
+}
+
+/// What all membership keys of a user start with.
+pub(super) fn members_of(user: &str) -> Vec<u8> {
+    prefixed(user, 0)
+}
+
+/// The conversation in a membership key that starts with `prefix`.
+pub(super) fn member_conversation(key: &[u8], prefix: &[u8]) -> Result<ConversationKey, StoreError> {
+    key.strip_prefix(prefix)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .and_then(|name| ConversationKey::new(name).ok())
+        .ok_or_else(|| StoreError::corrupt(Table::Members.name(), key, "the key holds no conversation"))
+}
+
+pub(super) fn cursor(user: &str, device: &str, conversation: &ConversationKey) -> Vec<u8> {
+    let mut key = prefixed(user, 2 + device.len() + conversation.as_str().len());
+    push(&mut key, device);
+    key.extend_from_slice(conversation.as_str().as_bytes());
+    key
+}
+
+fn prefixed(name: &str, more: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(2 + name.len() + more);
+    push(&mut key, name);
+    key
+}
+
+/// Names were checked to have at most [`MAX_NAME_BYTES`](crate::store::MAX_NAME_BYTES) bytes; a longer one would only
+/// make a key that no other call finds.
+fn push(key: &mut Vec<u8>, name: &str) {
+    key.extend_from_slice(&(name.len() as u16).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_run_together_make_different_keys() {
+        let c = ConversationKey::new("c").unwrap();
+        assert_ne!(cursor("ab", "c", &c), cursor("a", "bc", &c));
+        assert_ne!(dedup("ab", "c", 1), dedup("a", "bc", 1));
+        let user = members_of("a");
+        assert!(!member("ab", &c).starts_with(&user));
+        assert_eq!(member_conversation(&member("a", &c), &user), Ok(c));
+    }
+
+    #[test]
+    fn log_keys_sort_by_seq_and_stay_in_their_conversation() {
+        let (a, ab) = (ConversationKey::new("a").unwrap(), ConversationKey::new("ab").unwrap());
+        assert!(log(&a, 255) < log(&a, 256));
+        assert_eq!(log_seq(&log(&a, 256)), Ok(256));
+        for seq in [0, 1, u64::MAX] {
+            let key = log(&ab, seq);
+            assert!(key < log(&a, 0) || key > log(&a, u64::MAX));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What needs the inside of the store: failing writes, damaged records, formats.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    FjallConfig, FjallStore,
+    directory::Tables,
+    keys::{self, Table},
+    record,
+    writer::{Disk, Rows},
+};
+use crate::store::{Append, ConversationKey, NewMessage, Store, StoreError};
+
+fn message(packet_id: u64) -> NewMessage {
+    NewMessage {
+        conversation: ConversationKey::new("ann:bob").unwrap(),
+        members: vec!["ann".into(), "bob".into()],
+        from: "ann".into(),
+        device: "phone".into(),
+        packet_id,
+        digest: [packet_id as u8; 32],
+        message_id: 100 + packet_id,
+        time_ms: 1,
+        content_type: 1,
+        content: b"hi".to_vec(),
+    }
+}
+
+/// The real tables, whose commits fail while the switch is on: before the rows are written, or after.
+struct Faulty {
+    tables: Arc<Tables>,
+    fail: Arc<AtomicBool>,
+    write_first: bool,
+}
+
+impl Disk for Faulty {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tables.as_ref().get(table, key)
+    }
+
+    fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError> {
+        if !self.fail.load(Ordering::SeqCst) {
+            return self.tables.commit(rows, durable);
+        }
+        if self.write_first {
+            self.tables.commit(rows, durable)?;
+        }
+        Err(StoreError::Io("injected".into()))
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.tables.sync()
+    }
+}
+
+async fn after_a_failed_persist(write_first: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Arc::new(Tables::open(dir.path(), 1 << 20).unwrap());
+    let fail = Arc::new(AtomicBool::new(false));
+    let disk = Faulty { tables: tables.clone(), fail: fail.clone(), write_first };
+    let store = FjallStore::start(tables, disk, 16, 1 << 20, 1 << 20).unwrap();
+    assert!(matches!(store.append(message(1)).await, Append::Stored(r) if r.seq == 1));
+
+    fail.store(true, Ordering::SeqCst);
+    assert!(matches!(store.append(message(2)).await, Append::Unknown(StoreError::Failed(_))));
+    fail.store(false, Ordering::SeqCst);
+    // The disk works again, but only opening it again tells what is on it.
+    assert!(matches!(store.append(message(3)).await, Append::NotStored(StoreError::Failed(_))));
+    let conversation = message(1).conversation;
+    assert!(matches!(store.advance("bob", "desk", &conversation, 1).await, Err(StoreError::Failed(_))));
+    assert!(matches!(store.close().await, Err(StoreError::Failed(_))));
+    drop(store);
+
+    let store = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap();
+    match (write_first, store.append(message(2)).await) {
+        (true, Append::AlreadyStored(r)) | (false, Append::Stored(r)) => assert_eq!(r.seq, 2),
+        (_, other) => panic!("{other:?}"),
+    }
+    assert!(matches!(store.append(message(3)).await, Append::Stored(r) if r.seq == 3));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_persist_is_unknown_and_then_all_is_refused() {
+    after_a_failed_persist(false).await;
+}
+
+#[tokio::test]
+async fn a_failed_persist_may_have_written() {
+    after_a_failed_persist(true).await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap();
+    let conversation = message(1).conversation;
+    for packet_id in 1..=3 {
+        assert!(matches!(store.append(message(packet_id)).await, Append::Stored(_)));
+    }
+    let log = store.tables.keyspace(Table::Log);
+    log.insert(keys::log(&conversation, 2), b"\x01short".to_vec()).unwrap();
+    let error = store.read(&conversation, 0, 10, 1 << 20).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(r) if r.table == "log" && r.key.contains("ann:bob")), "{error}");
+    assert_eq!(store.read(&conversation, 2, 10, 1 << 20).await.unwrap().len(), 1);
+
+    log.remove(keys::log(&conversation, 2)).unwrap();
+    assert!(matches!(store.read(&conversation, 0, 10, 1 << 20).await, Err(StoreError::Corrupt(_))));
+
+    store.tables.keyspace(Table::Heads).insert(keys::head(&conversation), b"".to_vec()).unwrap();
+    assert!(matches!(store.append(message(4)).await, Append::NotStored(StoreError::Corrupt(r)) if r.table == "heads"));
+    assert!(matches!(store.unread("bob", "desk", None, 9).await, Err(StoreError::Corrupt(_))));
+    store.close().await.unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path(), 1 << 20).unwrap();
+    tables.keyspace(Table::Meta).insert(keys::FORMAT, record::encode_format(record::FORMAT + 1)).unwrap();
+    drop(tables);
+    for _ in 0..2 {
+        let error = FjallStore::open(dir.path(), &FjallConfig::default()).unwrap_err();
+        assert_eq!(error, StoreError::NewerFormat { found: record::FORMAT + 1, known: record::FORMAT });
+    }
+}
+
+#[test]
+fn an_interrupted_first_run_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let unfinished = dir.path().join("messages.new");
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::File::options().create(true).write(true).truncate(true).open(unfinished.join("0.jnl")).unwrap();
+    drop(Tables::open(dir.path(), 1 << 20).unwrap());
+    assert!(!unfinished.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_directory_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    drop(Tables::open(&data, 1 << 20).unwrap());
+    assert_eq!(data.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}

@@ -1,0 +1,322 @@
+//! Durable message storage: the contract, the embedded store, and the suite that every store must pass.
+//!
+//! ```text
+//!  NewMessage --append--> [ Store ] --> Stored | AlreadyStored | Conflict | NotStored | Unknown
+//!  conversation, after --read-----> messages in ascending seq
+//!  user, device --------unread---> conversations whose head is beyond this device's cursor
+//!  user, device --------advance--> the cursor moves forward, never beyond the head
+//! ```
+//!
+//! Each conversation is one log with a dense `seq` from 1: the only order that is promised. A message is one row of that
+//! log, whatever the number of members. [`FjallStore`] is the default; an application that wants a message and its own
+//! row in one transaction implements [`Store`] itself and runs [`conformance`] against it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Store};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! let store = FjallStore::open(dir.path(), &FjallConfig::default())?;
+//! let conversation = ConversationKey::new("ann:bob")?;
+//! let outcome = store
+//!     .append(NewMessage {
+//!         conversation: conversation.clone(),
+//!         members: vec![Arc::from("ann"), Arc::from("bob")],
+//!         from: Arc::from("ann"),
+//!         device: Arc::from("phone"),
+//!         packet_id: 1,
+//!         digest: [0; 32],
+//!         message_id: 7,
+//!         time_ms: 1_700_000_000_000,
+//!         content_type: 1,
+//!         content: b"hello".to_vec(),
+//!     })
+//!     .await;
+//! assert!(matches!(outcome, Append::Stored(receipt) if receipt.seq == 1));
+//! for unread in store.unread("bob", "desk", None, 100).await? {
+//!     let messages = store.read(&unread.conversation, unread.cursor, 50, 1 << 20).await?;
+//!     assert_eq!(messages.len(), 1);
+//!     store.advance("bob", "desk", &unread.conversation, unread.head).await?;
+//! }
+//! store.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod conformance;
+mod error;
+mod fjall;
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+pub use self::error::{CorruptRecord, StoreError};
+pub use self::fjall::{FjallConfig, FjallStore};
+
+/// The most bytes in a conversation key, a user name or a device name.
+///
+/// A key holds at most two names and a number, so this keeps every key far below what engines allow (64 KiB in fjall).
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// The most bytes in one message content. Far above any packet; it bounds one row and one batch.
+pub const MAX_CONTENT_BYTES: usize = 16 << 20;
+
+/// The name of a conversation: opaque to the store, cheap to clone, ordered by its bytes.
+///
+/// The layer above builds it, for example from two sorted user names, and must build the same one for all members.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationKey(Arc<str>);
+
+impl ConversationKey {
+    /// Takes a key of 1 to [`MAX_NAME_BYTES`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Length`] for any other length.
+    pub fn new(key: impl Into<Arc<str>>) -> Result<Self, StoreError> {
+        let key = key.into();
+        check_name("a conversation key", &key)?;
+        Ok(Self(key))
+    }
+
+    /// The key as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConversationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ConversationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A message to be stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The log it goes to.
+    pub conversation: ConversationKey,
+    /// The users who find the conversation in [`Store::unread`]. Written when the conversation is new, ignored later.
+    pub members: Vec<Arc<str>>,
+    /// The sending user.
+    pub from: Arc<str>,
+    /// The sending device of that user.
+    pub device: Arc<str>,
+    /// The sender's packet id: the same over all retries, unique for this user and device.
+    pub packet_id: u64,
+    /// A digest of target, type and content, computed by the caller; tells a retry from a reused packet id.
+    pub digest: [u8; 32],
+    /// The server's id for the message.
+    pub message_id: u64,
+    /// When the server accepted it, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The type of the content; opaque to the store.
+    pub content_type: u16,
+    /// At most [`MAX_CONTENT_BYTES`] bytes; opaque to the store, may be empty.
+    pub content: Vec<u8>,
+}
+
+/// Shows lengths only: content does not belong in a log line.
+impl fmt::Debug for NewMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewMessage")
+            .field("packet_id", &self.packet_id)
+            .field("message_id", &self.message_id)
+            .field("content_type", &self.content_type)
+            .field("content_len", &self.content.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NewMessage {
+    /// Checks all lengths; every store does this before it writes anything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Length`] naming the first field that is empty or too long.
+    pub fn check(&self) -> Result<(), StoreError> {
+        check_name("a user name", &self.from)?;
+        check_name("a device name", &self.device)?;
+        for member in &self.members {
+            check_name("a member name", member)?;
+        }
+        if self.content.len() > MAX_CONTENT_BYTES {
+            return Err(StoreError::Length { what: "a message content", limit: MAX_CONTENT_BYTES as u32 });
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a name has 1 to [`MAX_NAME_BYTES`] bytes.
+fn check_name(what: &'static str, name: &str) -> Result<(), StoreError> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(StoreError::Length { what, limit: MAX_NAME_BYTES as u32 });
+    }
+    Ok(())
+}
+
+/// Where a stored message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The server's id of the message; of the first attempt when it was stored before.
+    pub message_id: u64,
+    /// Its place in the conversation: dense, from 1.
+    pub seq: u64,
+    /// When the server accepted it, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// What became of an append. These are all the cases there are.
+#[must_use = "an outcome that nobody looks at is a lost message"]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// Durable now, at this place.
+    Stored(Receipt),
+    /// The same user, device, packet id, digest and conversation were stored before: this is that first receipt.
+    AlreadyStored(Receipt),
+    /// The packet id was used before with another digest or conversation. Nothing was written; the receipt is that of
+    /// the first message.
+    Conflict(Receipt),
+    /// This call certainly wrote nothing: safe to retry. It says nothing about an earlier attempt with the same packet
+    /// id that ended as [`Append::Unknown`].
+    NotStored(StoreError),
+    /// It may or may not be on disk. Only a retry with the same packet id is safe.
+    Unknown(StoreError),
+}
+
+/// A message as read from the log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// The server's id.
+    pub message_id: u64,
+    /// When the server accepted it, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The sending user.
+    pub from: Arc<str>,
+    /// The sending device.
+    pub device: Arc<str>,
+    /// The sender's packet id.
+    pub packet_id: u64,
+    /// The type of the content.
+    pub content_type: u16,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+/// Shows lengths only: content does not belong in a log line.
+impl fmt::Debug for StoredMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredMessage")
+            .field("seq", &self.seq)
+            .field("message_id", &self.message_id)
+            .field("packet_id", &self.packet_id)
+            .field("content_type", &self.content_type)
+            .field("content_len", &self.content.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of a conversation's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// The last stored seq; 0 when there is no message.
+    pub seq: u64,
+    /// Which log this is: drawn at random when the conversation is created, so a client that remembers another epoch
+    /// knows that its cursors are void. 0 when there is no conversation.
+    pub epoch: u64,
+}
+
+/// A conversation that a device has not read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The conversation.
+    pub conversation: ConversationKey,
+    /// The epoch of its log, see [`Head::epoch`].
+    pub epoch: u64,
+    /// The last stored seq.
+    pub head: u64,
+    /// What the device has; 0 for nothing.
+    pub cursor: u64,
+}
+
+/// A durable message store.
+///
+/// # Contract
+///
+/// - **Durable before answered.** [`Append::Stored`] is returned only when a crash of the process and of the machine
+///   would keep the message. A message is visible to reads only when it is durable.
+/// - **Dense.** The messages of a conversation have the seqs 1, 2, 3, …; a message that is not stored leaves no hole.
+/// - **Idempotent.** (user, device, packet id) is stored once; see [`Append`]. It holds inside one batch too.
+/// - **Own messages are read.** If the sending device's cursor is exactly one before the new seq, it moves to the new
+///   seq in the same atomic write.
+/// - **Bounded.** An implementation limits what it queues, in bytes, and makes callers wait beyond that.
+///
+/// All methods may be called from many tasks at once, in any order. Dropping the future of a write does not undo it: the
+/// outcome is then as [`Append::Unknown`].
+pub trait Store: Send + Sync + 'static {
+    /// Appends a message to its conversation, which is created if it is new.
+    fn append(&self, message: NewMessage) -> BoxFuture<'_, Append>;
+
+    /// Reads messages with a seq greater than `after`, ascending, up to `max_messages` and `max_bytes` of content; at
+    /// least one if there is any, whatever the limits.
+    ///
+    /// Errors: [`StoreError::Corrupt`] when a record is damaged or missing, [`StoreError::Engine`].
+    fn read(
+        &self,
+        conversation: &ConversationKey,
+        after: u64,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredMessage>, StoreError>>;
+
+    /// The conversations of `user` whose head is beyond the cursor of `device`, in ascending order of the key's bytes,
+    /// at most `limit`. The next page starts `after` the last one of this page.
+    ///
+    /// Costs two point reads for each conversation of the user that it passes.
+    fn unread(
+        &self,
+        user: &str,
+        device: &str,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>>;
+
+    /// The end of a conversation's log; zeros if there is no such conversation.
+    fn head(&self, conversation: &ConversationKey) -> BoxFuture<'_, Result<Head, StoreError>>;
+
+    /// How far a device has read a conversation; 0 for nothing yet.
+    fn cursor(
+        &self,
+        user: &str,
+        device: &str,
+        conversation: &ConversationKey,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Moves a device's cursor forward to `up_to`, but never back and never beyond the head.
+    ///
+    /// It goes in order with the other writes, but is not forced to disk by itself: a cursor lost in a crash means that
+    /// some messages are delivered again, and the receiver drops those.
+    fn advance(
+        &self,
+        user: &str,
+        device: &str,
+        conversation: &ConversationKey,
+        up_to: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Writes what is queued, forces it to disk and stops the writer. Later writes are refused with
+    /// [`StoreError::Closed`]; reads still work. Closing again does nothing.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
