@@ -193,6 +193,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use core::time::Duration;
 
     const fn at(secs: u64) -> Instant {
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn order_window_retry_and_the_last_try() {
         let (mut outbox, mut rng) = outbox(10_000, 2);
-        let ids: Vec<_> = (0..3).map(|i| outbox.push(Message::text("bob", &i.to_string())).unwrap()).collect();
+        let ids: Vec<_> = (0..3).map(|i| outbox.push(Message::text("bob", &format!("{i}"))).unwrap()).collect();
         for want in [ids[0], ids[1]] {
             let (id, _) = outbox.next(at(0), 2).unwrap();
             assert_eq!(id, want);
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn a_postponed_message_waits_and_a_lost_connection_sends_all_again_in_order() {
         let (mut outbox, mut rng) = outbox(10_000, 2);
-        let ids: Vec<_> = (0..2).map(|i| outbox.push(Message::text("bob", &i.to_string())).unwrap()).collect();
+        let ids: Vec<_> = (0..2).map(|i| outbox.push(Message::text("bob", &format!("{i}"))).unwrap()).collect();
         for id in &ids {
             outbox.transmitted(*id, at(0), &mut rng);
         }

@@ -217,7 +217,7 @@ use machine::{Closing, Core, Machine};
 /// # impl rand_core::TryCryptoRng for Rng {}
 /// # let mut rng = Rng(0); // a program gives its operating system's generator
 /// let now = Instant::from_micros(0);
-/// let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut rng)?);
+/// let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut rng)?)?;
 /// let alice = Credentials { user: "alice".into(), device: "phone".into(), token: String::new() };
 /// let mut client = Connection::client(ClientConfig::new(&RUSTCRYPTO, key.public(), alice), 1)?;
 /// let config = Arc::new(ServerConfig::new(&RUSTCRYPTO, key));
