@@ -1,4 +1,5 @@
 #![cfg_attr(feature = "rustcrypto", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "rustcrypto"), doc = "Noise NK handshake and record layer; see the README for an example.")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

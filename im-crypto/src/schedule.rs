@@ -58,7 +58,7 @@ impl TrafficSecret {
         nonce
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "rustcrypto"))]
     pub(crate) fn reveal(&self) -> ([u8; 32], [u8; 12]) {
         (*self.ts, self.iv)
     }

@@ -4,6 +4,8 @@
 
 mod client;
 mod server;
+#[cfg(all(test, feature = "rustcrypto"))]
+mod tests;
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;

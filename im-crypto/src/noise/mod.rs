@@ -6,7 +6,7 @@ mod pattern;
 mod state;
 mod symmetric;
 #[cfg(all(test, feature = "rustcrypto"))]
-mod vectors;
+pub(crate) mod vectors;
 
 use alloc::boxed::Box;
 

@@ -28,6 +28,12 @@ pub const RECORD_OVERHEAD: usize = 2 + TAG_LEN;
 pub const SUITE_OFFSET: usize = 17;
 
 /// Seals what one side sends. Not `Clone`: a counter must not run twice.
+///
+/// ```compile_fail,E0599
+/// fn twice(sealer: im_crypto::Sealer) {
+///     let copy = sealer.clone();
+/// }
+/// ```
 pub struct Sealer(Half);
 
 impl Sealer {
