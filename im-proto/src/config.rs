@@ -91,7 +91,7 @@ impl fmt::Debug for Credentials {
 
 /// A client's settings.
 ///
-/// Worst case of memory: `outbox_bytes` + `receive_max` x (a delivery in the application's hands) +
+/// Worst case of memory: `outbox_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
 /// `max_conversations` x about 350 bytes, plus one packet each way in the caller's buffers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -109,7 +109,8 @@ pub struct ClientConfig {
     pub max_body: u32,
     /// Largest content sent, in bytes.
     pub max_content: usize,
-    /// How many deliveries may wait for the application's ack; 0 asks for no deliveries.
+    /// How many deliveries of one connection may wait for the application's ack; 0 asks for no deliveries. While twice as
+    /// many wait, no input is taken.
     pub receive_max: u32,
     /// Bound of the outbox, in bytes, counted with the overhead of each message.
     pub outbox_bytes: usize,

@@ -12,6 +12,7 @@ use im_serial::body::Conversation;
 pub struct AckToken {
     conversation: Conversation,
     seq: u64,
+    connection: u64,
 }
 
 #[derive(Debug, Default)]
@@ -64,11 +65,21 @@ pub(crate) struct Inbox {
     /// Conversations with something to tell the server; an ack is due once per conversation, however many arrived.
     due: BTreeSet<Conversation>,
     pending: usize,
+    /// Those of `pending` that came on this connection; the server counts anew on each.
+    pending_here: usize,
+    connection: u64,
 }
 
 impl Inbox {
     pub(crate) fn new(max_lanes: u32) -> Self {
-        Self { lanes: BTreeMap::new(), max_lanes: max_lanes as usize, due: BTreeSet::new(), pending: 0 }
+        Self {
+            lanes: BTreeMap::new(),
+            max_lanes: max_lanes as usize,
+            due: BTreeSet::new(),
+            pending: 0,
+            pending_here: 0,
+            connection: 0,
+        }
     }
 
     /// A new connection: the server begins each conversation where its own record ends.
@@ -78,6 +89,8 @@ impl Inbox {
             lane.told = 0;
         }
         self.due.clear();
+        self.pending_here = 0;
+        self.connection = self.connection.wrapping_add(1);
     }
 
     /// An item of the conversation's stream arrived. `own` items need no ack by the application.
@@ -98,6 +111,7 @@ impl Inbox {
             lane.last = Some(seq);
             if !own && lane.pending.insert(seq) {
                 self.pending += 1;
+                self.pending_here += 1;
             }
         }
         // Also for a duplicate: the server delivers again because an ack was lost.
@@ -107,16 +121,19 @@ impl Inbox {
         verdict
     }
 
-    pub(crate) fn token(conversation: Conversation, seq: u64) -> AckToken {
-        AckToken { conversation, seq }
+    pub(crate) fn token(&self, conversation: Conversation, seq: u64) -> AckToken {
+        AckToken { conversation, seq, connection: self.connection }
     }
 
     /// The application is done with a delivery.
     pub(crate) fn ack(&mut self, token: AckToken) {
-        let AckToken { conversation, seq } = token;
+        let AckToken { conversation, seq, connection } = token;
         let Some(lane) = self.lanes.get_mut(&conversation) else { return };
         if lane.pending.remove(&seq) {
             self.pending -= 1;
+            if connection == self.connection {
+                self.pending_here -= 1;
+            }
             if lane.acked() > lane.told {
                 self.due.insert(conversation);
             }
@@ -142,6 +159,11 @@ impl Inbox {
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
+
+    /// Deliveries of this connection that the application has not acked.
+    pub(crate) fn pending_here(&self) -> usize {
+        self.pending_here
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +175,8 @@ mod tests {
     }
 
     fn ack(inbox: &mut Inbox, seq: u64) {
-        inbox.ack(Inbox::token(bob(), seq));
+        let token = inbox.token(bob(), seq);
+        inbox.ack(token);
     }
 
     fn told(inbox: &mut Inbox) -> Option<u64> {

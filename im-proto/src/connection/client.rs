@@ -214,7 +214,7 @@ impl Client {
             core.stats.duplicates += 1;
             return Ok(());
         }
-        let token = Inbox::token(conversation.clone(), seq);
+        let token = self.inbox.token(conversation.clone(), seq);
         events.push_back(ClientEvent::Message(Delivery {
             conversation,
             from,
@@ -240,10 +240,8 @@ impl Client {
             return Err(Error::Name { field: "conversation" });
         }
         let max = self.config.receive_max;
-        if !own && self.inbox.pending() >= max as usize {
-            return Err(Error::ReceiveMax { max });
-        }
         match self.inbox.item(conversation, seq, own) {
+            Verdict::Take if self.inbox.pending_here() > max as usize => Err(Error::ReceiveMax { max }),
             Verdict::Take => Ok(true),
             Verdict::TakeAfterGap { had } => {
                 events.push_back(ClientEvent::Gap { conversation: conversation.clone(), had, next: seq });
@@ -317,8 +315,11 @@ impl Machine for Client {
         }
     }
 
-    fn accepts_input(&self, _core: &Core) -> bool {
-        true
+    /// One connection brings no more than `receive_max` unacked deliveries, but those of earlier ones may still be with
+    /// the application: beyond twice the window it has to ack first.
+    fn accepts_input(&self, core: &Core) -> bool {
+        let max = (self.config.receive_max as usize).max(1);
+        core.state != State::Online || self.inbox.pending() < 2 * max
     }
 
     fn next_answer(&self, state: State) -> Option<Offer<'_>> {

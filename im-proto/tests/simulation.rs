@@ -1,0 +1,63 @@
+//! Whole sessions over lossy links in virtual time. A failing seed is printed; replay it with
+//! `IM_SIM_SEED=<seed> cargo test -p im-proto --test simulation -- --nocapture`.
+
+use im_sim::{Plan, Report, World};
+
+/// The seeds of a run, or the one that the environment names.
+#[expect(clippy::disallowed_methods, reason = "a replay is asked for from outside")]
+fn seeds(n: u64) -> std::ops::Range<u64> {
+    match std::env::var("IM_SIM_SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().expect("IM_SIM_SEED is a seed, a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..n,
+    }
+}
+
+fn run(name: &str, plan: &Plan, n: u64) -> Report {
+    let mut total = Report::default();
+    for seed in seeds(n) {
+        match World::run(seed, plan) {
+            Ok(report) => {
+                assert_eq!(report.stored, plan.messages_in_all());
+                total.stored += report.stored;
+                total.delivered += report.delivered;
+                total.connections += report.connections;
+                total.duplicates += report.duplicates;
+                total.retries += report.retries;
+                total.steps += report.steps;
+            }
+            Err(failure) => panic!(
+                "{name}, {failure}\nreplay: IM_SIM_SEED={} cargo test -p im-proto --test simulation {name}",
+                failure.seed
+            ),
+        }
+    }
+    println!("{name}: {n} seeds, {total:?}");
+    total
+}
+
+#[test]
+fn lossless() {
+    let total = run("lossless", &Plan::lossless(), 100);
+    assert_eq!((total.duplicates, total.retries), (0, 0), "nothing is lost, so nothing comes twice");
+}
+
+/// Every fifth chunk ends its connection, in both directions, from the first byte of the hello on.
+#[test]
+fn lossy_links_over_a_thousand_seeds() {
+    let total = run("lossy_links_over_a_thousand_seeds", &Plan::lossy(), 1000);
+    assert!(total.connections > 10 * 3 * 1000, "connections were lost all the time");
+    assert!(total.duplicates > 0, "some deliveries came again and were dropped");
+}
+
+#[test]
+fn a_server_that_crashes() {
+    run("a_server_that_crashes", &Plan::crashing(), 200);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    assert_eq!(World::run(11, &Plan::crashing()), World::run(11, &Plan::crashing()));
+}

@@ -1,0 +1,115 @@
+//! The reference model of the durable store: what the server of a world remembers over crashes.
+
+use std::collections::BTreeMap;
+
+use im_proto::{Conversation, FeedItem, PacketId, Submission};
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The sender.
+    pub from: String,
+    /// The sender's device.
+    pub device: String,
+    /// The sender's id of the message.
+    pub packet_id: PacketId,
+    /// What the content is.
+    pub content_type: u32,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+/// Two users in order.
+type Key = (String, String);
+
+/// Conversations, identities of messages, and how far each device is.
+#[derive(Debug, Default)]
+pub struct Log {
+    conversations: BTreeMap<Key, Vec<Record>>,
+    identities: BTreeMap<(String, String, PacketId), (Key, u64)>,
+    cursors: BTreeMap<(String, String, Key), u64>,
+}
+
+fn key(a: &str, b: &str) -> Key {
+    if a <= b { (a.into(), b.into()) } else { (b.into(), a.into()) }
+}
+
+impl Log {
+    /// Appends, unless this very message is there: its seq, and whether it was there. An identity used for another
+    /// message is a conflict.
+    pub fn append(&mut self, from: &str, device: &str, message: &Submission) -> Result<(u64, bool), u64> {
+        let key = key(from, &message.to.id);
+        let identity = (from.to_string(), device.to_string(), message.packet_id);
+        if let Some((first, seq)) = self.identities.get(&identity) {
+            let same = *first == key
+                && self.conversations[first][*seq as usize - 1].content == message.content
+                && self.conversations[first][*seq as usize - 1].content_type == message.content_type;
+            return if same { Ok((*seq, true)) } else { Err(*seq) };
+        }
+        let conversation = self.conversations.entry(key.clone()).or_default();
+        conversation.push(Record {
+            from: from.into(),
+            device: device.into(),
+            packet_id: message.packet_id,
+            content_type: message.content_type,
+            content: message.content.clone(),
+        });
+        let seq = conversation.len() as u64;
+        self.identities.insert(identity, (key, seq));
+        Ok((seq, false))
+    }
+
+    /// Messages of a conversation, the first with seq 1.
+    pub fn conversation(&self, user: &str, other: &Conversation) -> &[Record] {
+        self.conversations.get(&key(user, &other.id)).map_or(&[], Vec::as_slice)
+    }
+
+    /// How far a device is in a conversation.
+    pub fn cursor(&self, user: &str, device: &str, other: &Conversation) -> u64 {
+        self.cursors.get(&(user.into(), device.into(), key(user, &other.id))).copied().unwrap_or(0)
+    }
+
+    /// A device is at `up_to`; never further than the head, never back.
+    pub fn advance(&mut self, user: &str, device: &str, other: &Conversation, up_to: u64) {
+        let head = self.conversation(user, other).len() as u64;
+        let cursor = self.cursors.entry((user.into(), device.into(), key(user, &other.id))).or_default();
+        *cursor = up_to.min(head).max(*cursor);
+    }
+
+    /// Every conversation of a user with its head.
+    pub fn heads(&self, user: &str) -> Vec<(Conversation, u64)> {
+        let of_user = self.conversations.iter().filter(|((a, b), _)| a == user || b == user);
+        of_user
+            .map(|((a, b), log)| (Conversation::private(if a == user { b } else { a }.as_str()), log.len() as u64))
+            .collect()
+    }
+
+    /// What a device lacks, no more than `limit`, and whether that is all.
+    pub fn unread(&self, user: &str, device: &str, limit: usize) -> (Vec<(Conversation, u64)>, bool) {
+        let mut heads = self.heads(user);
+        heads.retain(|(other, head)| *head > self.cursor(user, device, other));
+        let complete = heads.len() <= limit;
+        heads.truncate(limit);
+        (heads, complete)
+    }
+
+    /// Up to `max` messages after `after`, as the connection of a device wants them.
+    pub fn items(&self, user: &str, device: &str, other: &Conversation, after: u64, max: usize) -> Vec<FeedItem> {
+        let log = self.conversation(user, other);
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(log.len());
+        log[from..]
+            .iter()
+            .zip(after + 1..)
+            .take(max)
+            .map(|(record, seq)| FeedItem {
+                seq,
+                message_id: seq,
+                time_ms: 0,
+                from: record.from.clone(),
+                own: (record.from == user && record.device == device).then_some(record.packet_id),
+                content_type: record.content_type,
+                content: record.content.clone(),
+            })
+            .collect()
+    }
+}

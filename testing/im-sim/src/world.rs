@@ -1,0 +1,630 @@
+//! Clients, a server and its log, over links that delay, split and cut.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_proto::{
+    AckToken, Client, ClientEvent, CloseCode, Connection, Conversation, Instant, Message, PacketId, SendError, Server,
+    ServerConfig, ServerEvent, Submission,
+};
+
+use crate::link::{Direction, Profile};
+use crate::log::Log;
+use crate::pair::{configs, credentials, entropy};
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The links.
+    pub profile: Profile,
+    /// Who takes part: user and device. Devices of one user have conversations in common.
+    pub clients: Vec<(String, String)>,
+    /// Messages that each client sends, to users at random.
+    pub messages: usize,
+    /// They are handed to the client within so many virtual milliseconds.
+    pub spread_ms: u64,
+    /// The server crashes so often, at random moments within the spread; what was not durable is gone.
+    pub crashes: usize,
+    /// Deliveries that a client takes unacked.
+    pub receive_max: u32,
+    /// Steps after which a run counts as a livelock.
+    pub max_steps: u64,
+}
+
+impl Plan {
+    /// Two users and three devices over links that lose nothing.
+    pub fn lossless() -> Self {
+        let clients = [("alice", "phone"), ("alice", "desk"), ("bob", "phone")];
+        Self {
+            profile: Profile::lossless(),
+            clients: clients.map(|(user, device)| (user.into(), device.into())).to_vec(),
+            messages: 12,
+            spread_ms: 5_000,
+            crashes: 0,
+            receive_max: 4,
+            max_steps: 200_000,
+        }
+    }
+
+    /// The same over links that lose every fifth chunk together with the connection.
+    pub fn lossy() -> Self {
+        Self { profile: Profile::lossy(), ..Self::lossless() }
+    }
+
+    /// The same, and the server crashes three times.
+    pub fn crashing() -> Self {
+        Self { crashes: 3, ..Self::lossy() }
+    }
+
+    /// Messages sent in a run.
+    pub fn messages_in_all(&self) -> usize {
+        self.clients.len() * self.messages
+    }
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed that shows it again.
+    pub seed: u64,
+    /// What went wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.what)
+    }
+}
+
+/// What a run that succeeded did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Messages in the log.
+    pub stored: usize,
+    /// Deliveries that clients told their applications of.
+    pub delivered: usize,
+    /// Transports begun.
+    pub connections: u64,
+    /// Deliveries dropped because they were had before.
+    pub duplicates: u64,
+    /// Messages transmitted more than once on one connection.
+    pub retries: u64,
+    /// Events handled.
+    pub steps: u64,
+    /// Virtual time at rest, in milliseconds.
+    pub ended_ms: u64,
+}
+
+#[derive(Debug)]
+enum Event {
+    /// The client dials.
+    Dial(usize),
+    /// The application hands a message to the client.
+    Submit(usize, String, String),
+    /// Bytes arrive at one end of a transport, and perhaps its end.
+    Arrive {
+        transport: u64,
+        to_server: bool,
+        bytes: Vec<u8>,
+        last: bool,
+    },
+    /// The application is done with a delivery.
+    Ack(usize, AckToken),
+    /// A message becomes durable.
+    Durable {
+        transport: u64,
+        message: Submission,
+    },
+    /// The server knows that it is durable.
+    Answer {
+        transport: u64,
+        message: Submission,
+        result: Result<(u64, bool), u64>,
+    },
+    Crash,
+    /// Somebody's timer; everybody looks.
+    Timer,
+}
+
+struct SimClient {
+    user: String,
+    connection: Connection<Client>,
+    transport: Option<u64>,
+    inbox: Vec<u8>,
+    link: Direction,
+    /// Messages that the outbox had no room for.
+    waiting: VecDeque<Message>,
+    sent: BTreeMap<PacketId, (Conversation, Vec<u8>)>,
+    stored: BTreeMap<PacketId, u64>,
+    received: BTreeMap<Conversation, Vec<(u64, String, Vec<u8>)>>,
+    device: String,
+}
+
+struct Session {
+    client: usize,
+    connection: Connection<Server>,
+    inbox: Vec<u8>,
+    link: Direction,
+    login: Option<(String, String)>,
+}
+
+/// A run in progress.
+pub struct World {
+    plan: Plan,
+    rng: fastrand::Rng,
+    now: Instant,
+    next_id: u64,
+    queue: BTreeMap<(Instant, u64), Event>,
+    clients: Vec<SimClient>,
+    server: Arc<ServerConfig>,
+    sessions: BTreeMap<u64, Session>,
+    log: Log,
+    report: Report,
+}
+
+type Outcome = Result<(), String>;
+
+impl World {
+    /// Runs a seed to its end: everybody has everything, and nothing is on its way.
+    pub fn run(seed: u64, plan: &Plan) -> Result<Report, Failure> {
+        let mut world = Self::new(seed, plan);
+        match world.go() {
+            Ok(()) => Ok(world.report),
+            Err(what) => Err(Failure { seed, what }),
+        }
+    }
+
+    fn new(seed: u64, plan: &Plan) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (template, server) = configs();
+        let clients = plan
+            .clients
+            .iter()
+            .map(|(user, device)| {
+                let mut config = template.clone();
+                config.credentials = credentials(user, device);
+                config.receive_max = plan.receive_max;
+                // A cut connection is no answer; nobody gives up in these runs.
+                config.max_tries = u32::MAX;
+                config.outbox_bytes = rng.usize(2_000..20_000);
+                let formats = config.formats.ids();
+                config.formats = config.formats.select(&formats[rng.usize(0..formats.len())..]);
+                let connection = Connection::client(config, rng.u64(..)).expect("a valid configuration");
+                SimClient {
+                    user: user.clone(),
+                    device: device.clone(),
+                    connection,
+                    transport: None,
+                    inbox: Vec::new(),
+                    link: Direction::default(),
+                    waiting: VecDeque::new(),
+                    sent: BTreeMap::new(),
+                    stored: BTreeMap::new(),
+                    received: BTreeMap::new(),
+                }
+            })
+            .collect();
+        Self {
+            plan: plan.clone(),
+            rng,
+            now: Instant::from_micros(0),
+            next_id: 1,
+            queue: BTreeMap::new(),
+            clients,
+            server: Arc::new(server),
+            sessions: BTreeMap::new(),
+            log: Log::default(),
+            report: Report::default(),
+        }
+    }
+
+    fn at(&mut self, delay_ms: u64, event: Event) {
+        let at = self.now + Duration::from_millis(delay_ms);
+        self.schedule(at, event);
+    }
+
+    fn schedule(&mut self, at: Instant, event: Event) {
+        self.next_id += 1;
+        self.queue.insert((at.max(self.now), self.next_id), event);
+    }
+
+    fn go(&mut self) -> Outcome {
+        let users: Vec<String> = self.plan.clients.iter().map(|(user, _)| user.clone()).collect();
+        for client in 0..self.clients.len() {
+            let delay = self.rng.u64(0..200);
+            self.at(delay, Event::Dial(client));
+            for n in 0..self.plan.messages {
+                let to = users[self.rng.usize(0..users.len())].clone();
+                let text = format!("{}/{} {n}", self.clients[client].user, self.clients[client].device);
+                let delay = self.rng.u64(0..=self.plan.spread_ms);
+                self.at(delay, Event::Submit(client, to, text));
+            }
+        }
+        for _ in 0..self.plan.crashes {
+            let delay = self.rng.u64(0..=self.plan.spread_ms);
+            self.at(delay, Event::Crash);
+        }
+        while let Some(event) = self.next_event() {
+            self.report.steps += 1;
+            if self.report.steps > self.plan.max_steps {
+                return Err(format!("livelock: {} steps and not at rest", self.report.steps));
+            }
+            self.handle(event)?;
+            self.pump_all()?;
+            if self.at_rest() {
+                break;
+            }
+        }
+        self.judge()
+    }
+
+    /// The next event; a timer of a connection counts as one.
+    fn next_event(&mut self) -> Option<Event> {
+        let timers = self.clients.iter().filter_map(|client| client.connection.poll_timeout());
+        let timers = timers.chain(self.sessions.values().filter_map(|session| session.connection.poll_timeout()));
+        let timer = timers.map(|(at, _)| at).min();
+        match (self.queue.first_key_value().map(|((at, _), _)| *at), timer) {
+            (queued, Some(timer)) if queued.is_none_or(|queued| timer < queued) => {
+                self.now = self.now.max(timer);
+                Some(Event::Timer)
+            }
+            (Some(_), _) => {
+                let ((at, _), event) = self.queue.pop_first()?;
+                self.now = at;
+                Some(event)
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Outcome {
+        match event {
+            Event::Dial(client) => self.dial(client),
+            Event::Submit(client, to, text) => {
+                self.clients[client].waiting.push_back(Message::text(&to, &text));
+                Ok(())
+            }
+            Event::Arrive { transport, to_server, bytes, last } => {
+                self.arrive(transport, to_server, &bytes, last);
+                Ok(())
+            }
+            Event::Ack(client, token) => {
+                self.clients[client].connection.ack(token);
+                Ok(())
+            }
+            Event::Durable { transport, message } => {
+                let Some(Session { login: Some((user, device)), .. }) = self.sessions.get(&transport) else {
+                    return Ok(());
+                };
+                let result = self.log.append(user, device, &message);
+                let delay = self.rng.u64(0..20);
+                self.at(delay, Event::Answer { transport, message, result });
+                Ok(())
+            }
+            Event::Answer { transport, message, result } => self.answer(transport, &message, result),
+            Event::Crash => {
+                let transports: Vec<u64> = self.sessions.keys().copied().collect();
+                for transport in transports {
+                    self.cut(transport);
+                }
+                Ok(())
+            }
+            Event::Timer => {
+                for client in &mut self.clients {
+                    client.connection.handle_timeout(self.now);
+                    if let Some((at, timer)) = client.connection.poll_timeout()
+                        && at <= self.now
+                    {
+                        return Err(format!("the client's {timer:?} timer is due again at once"));
+                    }
+                }
+                for session in self.sessions.values_mut() {
+                    session.connection.handle_timeout(self.now);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn dial(&mut self, index: usize) -> Outcome {
+        self.next_id += 1;
+        let transport = self.next_id;
+        self.report.connections += 1;
+        let client = &mut self.clients[index];
+        client.inbox.clear();
+        client.link = Direction::default();
+        client.transport = Some(transport);
+        client.connection.connect(entropy(self.rng.u64(..)), self.now).map_err(|error| error.to_string())?;
+        let connection = Connection::server(self.server.clone(), entropy(self.rng.u64(..)), self.now)
+            .map_err(|error| error.to_string())?;
+        let session = Session { client: index, connection, inbox: Vec::new(), link: Direction::default(), login: None };
+        self.sessions.insert(transport, session);
+        Ok(())
+    }
+
+    fn arrive(&mut self, transport: u64, to_server: bool, bytes: &[u8], last: bool) {
+        if to_server {
+            if let Some(session) = self.sessions.get_mut(&transport) {
+                session.inbox.extend_from_slice(bytes);
+            }
+        } else if let Some(client) = self.clients.iter_mut().find(|client| client.transport == Some(transport)) {
+            client.inbox.extend_from_slice(bytes);
+        }
+        if last {
+            // The reader gets what came before the end.
+            let _ = self.pump_all();
+            self.cut(transport);
+        }
+    }
+
+    /// The transport is gone for both ends.
+    fn cut(&mut self, transport: u64) {
+        self.sessions.remove(&transport);
+        if let Some(client) = self.clients.iter_mut().find(|client| client.transport == Some(transport)) {
+            client.connection.handle_eof(self.now);
+            client.transport = None;
+        }
+    }
+
+    fn answer(&mut self, transport: u64, message: &Submission, result: Result<(u64, bool), u64>) -> Outcome {
+        let Ok((seq, duplicate)) = result else {
+            return Err("a retry was taken for another message".into());
+        };
+        let mut from = None;
+        if let Some(session) = self.sessions.get_mut(&transport) {
+            let answered = session.connection.stored(message.packet_id, &message.to, seq, seq, 0, duplicate);
+            answered.map_err(|error| error.to_string())?;
+            from = session.login.clone().map(|(user, _)| user);
+        }
+        // The hint goes to everybody concerned; it may be lost with a connection, the log is not.
+        let Some(from) = from else { return Ok(()) };
+        for session in self.sessions.values_mut() {
+            let Some((user, _)) = &session.login else { continue };
+            if *user == message.to.id {
+                session.connection.notify(&Conversation::private(from.as_str()), seq);
+            }
+            if *user == from {
+                session.connection.notify(&message.to, seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn pump_all(&mut self) -> Outcome {
+        loop {
+            let mut busy = false;
+            for client in 0..self.clients.len() {
+                busy |= self.pump_client(client)?;
+            }
+            let transports: Vec<u64> = self.sessions.keys().copied().collect();
+            for transport in transports {
+                busy |= self.pump_session(transport)?;
+            }
+            if !busy {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anything happened.
+    fn pump_client(&mut self, index: usize) -> Result<bool, String> {
+        let mut busy = false;
+        let client = &mut self.clients[index];
+        while let Some(message) = client.waiting.pop_front() {
+            let (to, content) = (message.to.clone(), message.content.clone());
+            match client.connection.send(self.now, message) {
+                Ok(id) => {
+                    client.sent.insert(id, (to, content));
+                }
+                Err(SendError::Blocked(message)) => {
+                    client.waiting.push_front(message);
+                    break;
+                }
+                Err(error) => return Err(format!("a message was not taken: {error}")),
+            }
+        }
+        loop {
+            let taken = client.connection.handle_input(self.now, &mut client.inbox);
+            client.inbox.drain(..taken);
+            let events: Vec<_> = std::iter::from_fn(|| client.connection.poll_event()).collect();
+            busy |= taken > 0 || !events.is_empty();
+            let stop = taken == 0 && events.is_empty();
+            for event in events {
+                self.client_event(index, event)?;
+            }
+            if stop {
+                break;
+            }
+            return Ok(true);
+        }
+        let client = &mut self.clients[index];
+        let mut out = Vec::new();
+        while let Some(transmit) = client.connection.poll_transmit(self.now, &mut out, 65_536) {
+            busy |= transmit.len > 0;
+        }
+        if let Some(transport) = client.transport {
+            let chunks = client.link.carry(self.now, out, &self.plan.profile, &mut self.rng);
+            for chunk in chunks {
+                let event = Event::Arrive { transport, to_server: true, bytes: chunk.bytes, last: chunk.last };
+                self.schedule(chunk.at, event);
+            }
+        }
+        Ok(busy)
+    }
+
+    fn client_event(&mut self, index: usize, event: ClientEvent) -> Outcome {
+        let client = &mut self.clients[index];
+        match event {
+            ClientEvent::Stored { packet_id, seq, .. } => {
+                if client.stored.insert(packet_id, seq).is_some() {
+                    return Err(format!("message {packet_id} was stored twice"));
+                }
+            }
+            ClientEvent::Message(delivery) => {
+                let list = client.received.entry(delivery.conversation).or_default();
+                list.push((delivery.seq, delivery.from, delivery.content));
+                self.report.delivered += 1;
+                let delay = self.rng.u64(0..3) * self.rng.u64(0..400);
+                self.at(delay, Event::Ack(index, delivery.token));
+            }
+            ClientEvent::Closed(closed) => {
+                if !closed.may_reconnect() || closed.code == CloseCode::PROTOCOL {
+                    return Err(format!("a client was closed for good: {closed}"));
+                }
+                if let Some(transport) = client.transport.take() {
+                    self.sessions.remove(&transport);
+                }
+                let delay = client.connection.reconnect_delay();
+                let at = self.now + delay;
+                self.schedule(at, Event::Dial(index));
+            }
+            ClientEvent::Gap { conversation, had, next } => {
+                return Err(format!("a gap in {conversation} from {had} to {next}"));
+            }
+            ClientEvent::Refused { packet_id, reason, .. } => {
+                return Err(format!("message {packet_id} was refused: {reason}"));
+            }
+            ClientEvent::Unknown { packet_id } => return Err(format!("message {packet_id} was given up")),
+            ClientEvent::Negotiated(_) | ClientEvent::LoggedIn { .. } => {}
+            other => return Err(format!("an event that the world does not know: {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn pump_session(&mut self, transport: u64) -> Result<bool, String> {
+        let mut busy = false;
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(false) };
+        let taken = session.connection.handle_input(self.now, &mut session.inbox);
+        session.inbox.drain(..taken);
+        let events: Vec<_> = std::iter::from_fn(|| session.connection.poll_event()).collect();
+        busy |= taken > 0 || !events.is_empty();
+        for event in events {
+            self.server_event(transport, event)?;
+        }
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(true) };
+        let mut out = Vec::new();
+        while let Some(transmit) = session.connection.poll_transmit(self.now, &mut out, 65_536) {
+            busy |= transmit.len > 0;
+        }
+        let chunks = session.link.carry(self.now, out, &self.plan.profile, &mut self.rng);
+        for chunk in chunks {
+            let event = Event::Arrive { transport, to_server: false, bytes: chunk.bytes, last: chunk.last };
+            self.schedule(chunk.at, event);
+        }
+        Ok(busy)
+    }
+
+    fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        let text = |error: im_proto::AnswerError| error.to_string();
+        match event {
+            ServerEvent::Login(login) => {
+                session.connection.accept_login(self.now, &login.user, 0).map_err(text)?;
+                session.login = Some((login.user, login.device));
+                // The same device cannot be there twice: a client has one transport.
+                debug_assert_eq!(self.clients[session.client].transport, Some(transport));
+            }
+            ServerEvent::Message(message) => {
+                let delay = self.rng.u64(0..30);
+                self.at(delay, Event::Durable { transport, message });
+            }
+            ServerEvent::Unread { limit } => {
+                let (user, device) = session.login.as_ref().ok_or("asked before the login")?;
+                let (heads, complete) = self.log.unread(user, device, limit);
+                session.connection.unread(&heads, complete).map_err(text)?;
+            }
+            ServerEvent::Fetch { conversation, after, max_messages, .. } => {
+                let (user, device) = session.login.as_ref().ok_or("asked before the login")?;
+                let after = after.unwrap_or_else(|| self.log.cursor(user, device, &conversation));
+                let items = self.log.items(user, device, &conversation, after, max_messages);
+                session.connection.fetched(&conversation, after, items).map_err(text)?;
+            }
+            ServerEvent::Delivered { conversation, up_to } => {
+                let (user, device) = session.login.as_ref().ok_or("acked before the login")?;
+                self.log.advance(user, device, &conversation, up_to);
+            }
+            ServerEvent::Closed(closed) => {
+                if closed.error.is_some_and(|error| error.fault() == im_proto::Fault::PeerViolated) {
+                    return Err(format!("the server found a violation: {closed}"));
+                }
+            }
+            ServerEvent::Negotiated(_) => {}
+            other => return Err(format!("an event that the world does not know: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Everything was handed over, answered and acked.
+    fn at_rest(&self) -> bool {
+        let submitted = !self.queue.values().any(|event| matches!(event, Event::Submit(..) | Event::Crash));
+        submitted
+            && self.clients.iter().all(|client| {
+                client.waiting.is_empty()
+                    && client.connection.unanswered() == 0
+                    && self.log.heads(&client.user).iter().all(|(conversation, head)| {
+                        self.log.cursor(&client.user, &client.device, conversation) == *head
+                    })
+            })
+    }
+
+    /// Every message is in the log once, and every device has every conversation once and in order.
+    fn judge(&mut self) -> Outcome {
+        let mut stored = 0;
+        for client in &self.clients {
+            if client.stored.len() != self.plan.messages || client.sent.len() != self.plan.messages {
+                return Err(format!(
+                    "{}/{} came to rest with {} of {} messages stored",
+                    client.user,
+                    client.device,
+                    client.stored.len(),
+                    self.plan.messages
+                ));
+            }
+            for (id, (to, content)) in &client.sent {
+                let log = self.log.conversation(&client.user, to);
+                let places: Vec<u64> = log
+                    .iter()
+                    .zip(1..)
+                    .filter(|(record, _)| {
+                        record.from == client.user && record.device == client.device && record.content == *content
+                    })
+                    .map(|(_, seq)| seq)
+                    .collect();
+                if places != [client.stored[id]] {
+                    return Err(format!("message {id} was acked at {} and stands at {places:?}", client.stored[id]));
+                }
+                stored += 1;
+            }
+            for (conversation, _) in self.log.heads(&client.user) {
+                let own = |record: &crate::Record| record.from == client.user && record.device == client.device;
+                let want: Vec<_> = self
+                    .log
+                    .conversation(&client.user, &conversation)
+                    .iter()
+                    .zip(1..)
+                    .filter(|(record, _)| !own(record))
+                    .map(|(record, seq)| (seq, record.from.clone(), record.content.clone()))
+                    .collect();
+                let got = client.received.get(&conversation).map_or(&[][..], Vec::as_slice);
+                if got != want {
+                    let seqs = |list: &[(u64, String, Vec<u8>)]| list.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>();
+                    return Err(format!(
+                        "{}/{} has {:?} of {conversation}, not {:?}",
+                        client.user,
+                        client.device,
+                        seqs(got),
+                        seqs(&want)
+                    ));
+                }
+            }
+            self.report.duplicates += client.connection.stats().duplicates;
+            self.report.retries += client.connection.stats().retries;
+        }
+        self.report.stored = stored;
+        self.report.ended_ms = self.now.as_micros() / 1000;
+        Ok(())
+    }
+}
