@@ -426,19 +426,12 @@ impl World {
                 Err(error) => return Err(format!("a message was not taken: {error}")),
             }
         }
-        loop {
-            let taken = client.connection.handle_input(self.now, &mut client.inbox);
-            client.inbox.drain(..taken);
-            let events: Vec<_> = std::iter::from_fn(|| client.connection.poll_event()).collect();
-            busy |= taken > 0 || !events.is_empty();
-            let stop = taken == 0 && events.is_empty();
-            for event in events {
-                self.client_event(index, event)?;
-            }
-            if stop {
-                break;
-            }
-            return Ok(true);
+        let taken = client.connection.handle_input(self.now, &mut client.inbox);
+        client.inbox.drain(..taken);
+        let events: Vec<_> = std::iter::from_fn(|| client.connection.poll_event()).collect();
+        busy |= taken > 0 || !events.is_empty();
+        for event in events {
+            self.client_event(index, event)?;
         }
         let client = &mut self.clients[index];
         let mut out = Vec::new();
