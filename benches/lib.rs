@@ -1,1 +1,1 @@
-//! Benchmarks live in `benches/`.
+//! The benchmarks are in `benches/`; `cargo bench -p im-benches` runs them.
