@@ -4,6 +4,7 @@
 //!
 //! Run it with `cargo run -p im-proto --example blocking`.
 #![expect(clippy::disallowed_methods, reason = "a program owns its clock, sockets and threads")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "events that this program has no use for")]
 
 mod common;
 

@@ -3,10 +3,12 @@
 //! `Peer::next` is the whole driver: bytes and time go in, bytes and events come out. It serves both roles.
 //!
 //! Run it with `cargo run -p im-proto --example tokio`.
+#![expect(clippy::wildcard_enum_match_arm, reason = "events that this program has no use for")]
 
 mod common;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -95,7 +97,7 @@ impl<R: Role> Peer<R> {
 
 /// A client's connection, online or soon to be. A client that comes back after a lost transport keeps the `Connection`
 /// and calls `connect` again.
-async fn connect(user: &str, server: (std::net::SocketAddr, ServerPublicKey)) -> Fallible<Peer<Client>> {
+async fn connect(user: &str, server: (SocketAddr, ServerPublicKey)) -> Fallible<Peer<Client>> {
     let (address, key) = server;
     let credentials = Credentials { user: user.into(), device: "phone".into(), token: String::new() };
     let config = ClientConfig::new(&RUSTCRYPTO, key, credentials);
@@ -106,7 +108,7 @@ async fn connect(user: &str, server: (std::net::SocketAddr, ServerPublicKey)) ->
     Ok(peer)
 }
 
-async fn alice(server: (std::net::SocketAddr, ServerPublicKey)) -> Fallible<()> {
+async fn alice(server: (SocketAddr, ServerPublicKey)) -> Fallible<()> {
     let mut alice = connect("alice", server).await?;
     // Messages may be queued at once; they leave after the login.
     let now = alice.now();
@@ -128,7 +130,7 @@ async fn alice(server: (std::net::SocketAddr, ServerPublicKey)) -> Fallible<()> 
     }
 }
 
-async fn bob(server: (std::net::SocketAddr, ServerPublicKey)) -> Fallible<()> {
+async fn bob(server: (SocketAddr, ServerPublicKey)) -> Fallible<()> {
     let mut bob = connect("bob", server).await?;
     loop {
         match bob.next().await? {
@@ -184,33 +186,24 @@ async fn serve(mut peer: Peer<Server>, log: Arc<Mutex<Log>>, news: watch::Sender
     }
 }
 
+async fn accept(listener: TcpListener, config: Arc<ServerConfig>) -> Fallible<()> {
+    let (log, news) = (Arc::new(Mutex::new(Log::default())), watch::channel(0).0);
+    loop {
+        let (socket, _) = listener.accept().await?;
+        let (epoch, entropy) = (tokio::time::Instant::now(), Entropy::from_rng(&mut SysRng)?);
+        let connection = Connection::server(Arc::clone(&config), entropy, Instant::from_micros(0))?;
+        tokio::spawn(serve(Peer::new(connection, socket, epoch), Arc::clone(&log), news.clone()));
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Fallible<()> {
     let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut SysRng)?)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = (listener.local_addr()?, key.public());
     let config = Arc::new(ServerConfig::new(&RUSTCRYPTO, key));
-    let log = Arc::new(Mutex::new(Log::default()));
-
-    let accept = tokio::spawn({
-        let log = Arc::clone(&log);
-        async move {
-            let (news, _) = watch::channel(0);
-            loop {
-                let (socket, _) = listener.accept().await?;
-                let epoch = tokio::time::Instant::now();
-                let entropy = Entropy::from_rng(&mut SysRng)?;
-                let connection = Connection::server(Arc::clone(&config), entropy, Instant::from_micros(0))?;
-                tokio::spawn(serve(Peer::new(connection, socket, epoch), Arc::clone(&log), news.clone()));
-            }
-            #[expect(unreachable_code, reason = "gives the block its type")]
-            Fallible::Ok(())
-        }
-    });
-    let clients = async { tokio::try_join!(alice(server), bob(server)) };
     tokio::select! {
-        done = clients => drop(done?),
-        failed = accept => failed??,
+        done = async { tokio::try_join!(alice(server), bob(server)) } => done.map(drop),
+        failed = accept(listener, config) => failed,
     }
-    Ok(())
 }

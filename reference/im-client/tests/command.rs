@@ -128,3 +128,30 @@ async fn chat_talks_both_ways_and_ends_with_its_input() {
     assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap()), (Some(0), String::new()));
     assert!(server.shared.acked.lock().unwrap().contains(&("bob".to_owned(), 3)));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_ends_gracefully() {
+    let server = TestServer::start().await;
+    let (alice, _events) = server.client(&server.url(), "alice");
+    soon(alice.send(Message::text("bob", "hello"))).await.unwrap();
+    let mut child = im(&server, "bob", &["listen"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(soon(lines.next_line()).await.unwrap().as_deref(), Some("alice #1 alice: hello"));
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+    assert!(server.shared.acked.lock().unwrap().contains(&("alice".to_owned(), 1)));
+}
+
+#[tokio::test]
+async fn no_content_token_or_key_is_logged() {
+    let server = TestServer::start().await;
+    let args = ["send", "--to", "bob", "very-private-words"];
+    let (code, _, log) = output(im(&server, "alice", &args).env("RUST_LOG", "trace")).await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("connecting"), "{log}");
+    for kept in ["very-private-words", "secret", &server.key.to_string()] {
+        assert!(!log.contains(kept), "{kept} in {log}");
+    }
+}

@@ -1,5 +1,7 @@
 //! A server in the test's own process, with a log in memory, over real sockets.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 #[path = "../../../../im-proto/examples/common/mod.rs"]
 mod common;
 
@@ -13,8 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use getrandom::SysRng;
 use im_client::{Backoff, Client, Credentials, Event, Events, Options, ServerPublicKey};
 use im_proto::{
-    CloseCode, Connection, Entropy, Instant, PacketId, RUSTCRYPTO, RefusalCode, Server, ServerConfig, ServerEvent,
-    ServerKey,
+    CloseCode, Connection, Entropy, Instant, PacketId, RUSTCRYPTO, RefusalCode, ServerConfig, ServerEvent, ServerKey,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
