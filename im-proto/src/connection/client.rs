@@ -334,6 +334,8 @@ impl Machine for Client {
                 };
                 Some((0, Cow::Owned(login.into())))
             }
+            // A close that overtakes the login takes no acks along: the server would see them before the login.
+            State::Closing if self.login_due => None,
             State::Online | State::Closing => {
                 let (conversation, up_to) = self.inbox.next_ack()?;
                 Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to }.into())))

@@ -1,1 +1,23 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
+
+mod client;
+mod clock;
+mod driver;
+mod events;
+mod options;
+mod transport;
+mod url;
+
+pub use client::{Client, Pending, SendFailure, Sent};
+pub use events::{Event, Events};
+pub use options::Options;
+pub use url::{ServerUrl, UrlError};
+
+pub use im_proto::{
+    AckToken, Backoff, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials, Delivery,
+    FormatId, Message, Negotiated, PacketId, RefusalCode, ServerPublicKey, SuiteId, content_type,
+};
