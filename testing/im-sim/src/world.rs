@@ -464,8 +464,9 @@ impl World {
                 self.at(delay, Event::Ack(index, delivery.token));
             }
             ClientEvent::Closed(closed) => {
-                if !closed.may_reconnect() || closed.code == CloseCode::PROTOCOL {
-                    return Err(format!("a client was closed for good: {closed}"));
+                // Links end and time out; nothing else may end a connection here.
+                if !matches!(closed.code, CloseCode::GOING_AWAY | CloseCode::TIMEOUT) {
+                    return Err(format!("a client was closed: {closed}"));
                 }
                 if let Some(transport) = client.transport.take() {
                     self.sessions.remove(&transport);
