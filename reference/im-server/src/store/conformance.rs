@@ -69,7 +69,7 @@ where
         "unread-pages" => delivery::unread_pages,
         "members-of-a-new-conversation" => delivery::members_of_a_new_conversation,
         "cursor" => delivery::cursor,
-        "own-messages-are-read" => delivery::own_messages,
+        "only-acks-move-a-cursor" => delivery::only_acks,
         "close" => delivery::close,
     }
     let case = "reopen";
