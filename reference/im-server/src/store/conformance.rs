@@ -58,6 +58,7 @@ where
     cases! {
         "dense-seq" => log::dense_seq,
         "concurrent-order" => log::concurrent_order,
+        "order-of-first-polls" => log::order_of_first_polls,
         "retry" => log::retry,
         "conflict" => log::conflict,
         "devices-have-their-own-packet-ids" => log::other_device,

@@ -259,6 +259,8 @@ pub struct Unread {
 ///   would keep the message. A message is visible to reads only when it is durable.
 /// - **Dense.** The messages of a conversation have the seqs 1, 2, 3, …; a message that is not stored leaves no hole.
 /// - **Idempotent.** (user, device, packet id) is stored once; see [`Append`]. It holds inside one batch too.
+/// - **In order.** Appends whose futures are first polled one after the other are stored in that order, however many are
+///   under way at once.
 /// - **Only acks move a cursor.** A device's stream is dense and holds its own messages too, so storing one does not
 ///   count as having it: [`Store::advance`] alone moves a cursor.
 /// - **Bounded.** An implementation limits what it queues, in bytes, and makes callers wait beyond that.
