@@ -103,15 +103,15 @@ fn banner(args: &ServeArgs, address: SocketAddr, key: &str, verified: bool) -> S
     } else {
         "WARNING: no token verification; anybody who reaches this loopback port may log in as any user"
     };
-    let token = |user| if verified { format!(" --token TOKEN-OF-{user}") } else { String::new() };
+    let token = |user| if verified { format!("IM_TOKEN=TOKEN-OF-{user} ") } else { String::new() };
     let im = "cargo run -q -p im-client --bin im -- chat";
     format!(
         "im-server {version} listening on {address} (tcp and ws on one port, health at http://{at}/healthz)\n\
          data: {data}   server key: {key}\n\
          {login}\n\
          Try it in two other terminals:\n\
-         \x20 {im} --server tcp://{at} --server-key {key} --user alice --to bob{alice}\n\
-         \x20 {im} --server ws://{at}/im --server-key {key} --user bob --to alice{bob}\n",
+         \x20 {alice}{im} --server tcp://{at} --server-key {key} --user alice --to bob\n\
+         \x20 {bob}{im} --server ws://{at}/im --server-key {key} --user bob --to alice\n",
         version = env!("CARGO_PKG_VERSION"),
         data = args.data.display(),
         alice = token("ALICE"),
