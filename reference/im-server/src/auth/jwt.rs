@@ -17,8 +17,8 @@ pub const MIN_SECRET_LEN: usize = 32;
 /// What a token says. Times are seconds since 1970; a fraction is allowed (RFC 7519 section 2).
 #[derive(Deserialize)]
 struct Claims {
-    sub: String,
-    exp: f64,
+    sub: Option<String>,
+    exp: Option<f64>,
     nbf: Option<f64>,
     /// If given, the token is good for this device only.
     device: Option<String>,
@@ -126,8 +126,12 @@ impl JwtAuthenticator {
         }
         let claims =
             decode::<Claims>(&login.token, &self.key, &self.validation).map_err(|error| self.refusal(&error))?.claims;
+        // Asserted by the validation already; optional here so that it can say which one is missing.
+        let (Some(sub), Some(exp)) = (claims.sub, claims.exp) else {
+            return Err("the token lacks its sub or exp claim, which are required".into());
+        };
         // A token is void from the second of `exp` on.
-        let exp = claims.exp as u64;
+        let exp = exp as u64;
         if exp <= now_secs {
             return Err(format!("the token expired at {}, get a new one", clock::format_utc(exp)));
         }
@@ -136,14 +140,14 @@ impl JwtAuthenticator {
         {
             return Err(format!("the token is valid from {} on, not yet", clock::format_utc(nbf)));
         }
-        if claims.sub != login.user {
-            return Err(format!("the token is for user {:?}, not for {:?}", claims.sub, login.user));
+        if sub != login.user {
+            return Err(format!("the token is for user {sub:?}, not for {:?}", login.user));
         }
         match claims.device {
             Some(device) if device != login.device => {
                 Err(format!("the token is for device {device:?}, not for {:?}", login.device))
             }
-            _ => Ok(claims.sub.into()),
+            _ => Ok(sub.into()),
         }
     }
 
