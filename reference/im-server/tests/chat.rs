@@ -1,4 +1,5 @@
 //! What users see: messages arrive, in order, once, over every transport, also when they were offline.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 
 mod common;
 

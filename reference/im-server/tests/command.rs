@@ -1,4 +1,5 @@
 //! The real program: its banner, its refusals, its signals.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 #![allow(clippy::disallowed_methods, reason = "tests of a program may use files and processes")]
 
 mod common;

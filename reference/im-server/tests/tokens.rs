@@ -1,4 +1,5 @@
 //! Tokens at login: who is let in, and what the others are told.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 
 mod common;
 
