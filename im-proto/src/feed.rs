@@ -118,6 +118,11 @@ impl Feed {
         }
     }
 
+    /// Any conversation may have more messages.
+    pub(crate) fn notify_all(&mut self) {
+        self.more_unread |= self.receive_max > 0;
+    }
+
     /// The answer to [`Question::Unread`].
     pub(crate) fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
         if !core::mem::take(&mut self.asking_unread) {
@@ -357,9 +362,26 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_about_everything_asks_the_log_again_when_all_is_acked() {
+        let mut feed = Feed::new(8, 8);
+        feed.question();
+        feed.unread(&[(bob(), 1)], true).unwrap();
+        assert_eq!(feed.question(), fetch(None, 8));
+        feed.notify_all();
+        feed.fetched(&bob(), 0, items(1..=1)).unwrap();
+        drain(&mut feed);
+        assert_eq!(feed.question(), None, "the log does not know yet that this was had");
+        feed.acked(&bob(), 1);
+        assert_eq!(feed.question(), Some(Question::Unread { limit: 4 }));
+        feed.unread(&[], true).unwrap();
+        assert_eq!(feed.question(), None);
+    }
+
+    #[test]
     fn a_client_that_wants_no_deliveries_gets_none() {
         let mut feed = Feed::new(0, 8);
         feed.notify(&bob(), 1);
+        feed.notify_all();
         assert!(!feed.stored(&bob(), 1));
         assert_eq!(feed.question(), None);
     }

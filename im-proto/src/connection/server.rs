@@ -225,6 +225,14 @@ impl Connection<Server> {
         }
     }
 
+    /// Any of this user's conversations may have more messages, for a caller that could not keep every hint: the log is
+    /// asked again, with [`ServerEvent::Unread`].
+    pub fn notify_all(&mut self) {
+        if self.core.state == State::Online {
+            self.role.feed.notify_all();
+        }
+    }
+
     /// Answers [`ServerEvent::Unread`]. `complete` when there are no more such conversations than given.
     pub fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
         self.role.feed.unread(heads, complete)

@@ -1,3 +1,19 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
 
+pub mod auth;
+mod clock;
+mod conversation;
+mod http;
+mod hub;
+mod limits;
+mod listener;
+mod server;
+mod session;
 pub mod store;
+mod transport;
+
+pub use server::{ServeError, Server, ServerBuilder, ShutdownError};

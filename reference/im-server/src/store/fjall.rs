@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc};
 
 use ::fjall::Readable;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use self::{
     directory::Tables,
@@ -63,6 +63,9 @@ pub struct FjallStore {
     /// Bounds the queue in bytes: a write holds its share until it is answered.
     room: Arc<Semaphore>,
     room_bytes: u32,
+    /// Held while an append waits for room and joins the queue. It is fair, so appends join in the order in which they
+    /// were first polled; the semaphore alone lets a late one in between another's permit and its next poll.
+    order: Mutex<()>,
 }
 
 impl FjallStore {
@@ -99,7 +102,8 @@ impl FjallStore {
             .spawn(move || writer.run())
             .map_err(|e| StoreError::Io(e.to_string().into()))?;
         let room_bytes = u32::try_from(queue_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        Ok(Self { tables, queue, room: Arc::new(Semaphore::new(room_bytes as usize)), room_bytes })
+        let room = Arc::new(Semaphore::new(room_bytes as usize));
+        Ok(Self { tables, queue, room, room_bytes, order: Mutex::new(()) })
     }
 
     /// Waits until the queue has room for `cost` bytes.
@@ -133,6 +137,7 @@ impl Store for FjallStore {
             // A member row holds the member's name and the conversation's key.
             let members: usize = message.members.iter().map(|m| m.len() + MAX_NAME_BYTES).sum();
             let cost = WRITE_OVERHEAD + message.content.len() + members;
+            let turn = self.order.lock().await;
             let room = match self.room(cost).await {
                 Ok(room) => room,
                 Err(error) => return Append::NotStored(error),
@@ -142,6 +147,7 @@ impl Store for FjallStore {
                 let error = if self.room.is_closed() { StoreError::Closed } else { writer_gone() };
                 return Append::NotStored(error);
             }
+            drop(turn);
             outcome.await.unwrap_or_else(|_| Append::Unknown(writer_gone()))
         })
     }

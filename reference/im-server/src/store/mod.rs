@@ -259,8 +259,10 @@ pub struct Unread {
 ///   would keep the message. A message is visible to reads only when it is durable.
 /// - **Dense.** The messages of a conversation have the seqs 1, 2, 3, …; a message that is not stored leaves no hole.
 /// - **Idempotent.** (user, device, packet id) is stored once; see [`Append`]. It holds inside one batch too.
-/// - **Own messages are read.** If the sending device's cursor is exactly one before the new seq, it moves to the new
-///   seq in the same atomic write.
+/// - **In order.** Appends whose futures are first polled one after the other are stored in that order, however many are
+///   under way at once.
+/// - **Only acks move a cursor.** A device's stream is dense and holds its own messages too, so storing one does not
+///   count as having it: [`Store::advance`] alone moves a cursor.
 /// - **Bounded.** An implementation limits what it queues, in bytes, and makes callers wait beyond that.
 ///
 /// All methods may be called from many tasks at once, in any order. Dropping the future of a write does not undo it: the

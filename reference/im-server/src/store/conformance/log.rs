@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
 use tokio::task::JoinSet;
 
 use super::{Checked, all, append, done, key, message, same, stored};
@@ -35,6 +35,27 @@ pub(super) async fn dense_seq(store: Arc<dyn Store>) -> Checked {
     same("the head", &head.seq, &20)?;
     if head.epoch == 0 || head.epoch == done(store.head(&b).await)?.epoch {
         return Err("each conversation needs an epoch of its own, not zero".into());
+    }
+    Ok(())
+}
+
+/// Appends under way at once are stored in the order in which they were first polled.
+pub(super) async fn order_of_first_polls(store: Arc<dyn Store>) -> Checked {
+    const MESSAGES: u64 = 200;
+    let c = key("c")?;
+    let mut early = BTreeMap::new();
+    let mut waiting = Vec::new();
+    for packet_id in 1..=MESSAGES {
+        // Without this a poll may do nothing but yield, once the task has used up its budget.
+        let mut append = tokio::task::unconstrained(store.append(message(&c, packet_id)));
+        match poll_immediate(&mut append).await {
+            Some(outcome) => drop(early.insert(packet_id, outcome)),
+            None => waiting.push(async move { (packet_id, append.await) }),
+        }
+    }
+    for (packet_id, outcome) in early.into_iter().chain(join_all(waiting).await) {
+        let Append::Stored(receipt) = outcome else { return Err(format!("an append gave {outcome:?}")) };
+        same("the seq", &receipt.seq, &packet_id)?;
     }
     Ok(())
 }

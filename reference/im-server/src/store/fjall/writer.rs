@@ -191,8 +191,6 @@ impl<D: Disk> Writer<D> {
         }
         let head_key = keys::head(&message.conversation);
         let head = self.head(rows, &head_key)?;
-        let cursor_key = keys::cursor(&message.from, &message.device, &message.conversation);
-        let cursor = self.cursor(rows, &cursor_key)?;
         let epoch = match head {
             Some(head) => head.epoch,
             None => getrandom::u64().map_err(|e| StoreError::Io(e.to_string().into()))?.max(1),
@@ -207,9 +205,6 @@ impl<D: Disk> Writer<D> {
             for member in &message.members {
                 rows.insert((Table::Members, keys::member(member, &message.conversation)), record::encode_member());
             }
-        }
-        if cursor == last {
-            rows.insert((Table::Cursors, cursor_key), record::encode_cursor(seq));
         }
         rows.insert((Table::Dedup, dedup_key), record::encode_dedup(message, receipt));
         rows.insert((Table::Heads, head_key), record::encode_head(Head { seq, epoch }));

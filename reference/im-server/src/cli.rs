@@ -1,0 +1,121 @@
+//! The command line, and the environment variables that stand for its flags.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The reference instant-messaging server.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until SIGTERM or Ctrl-C; also what happens without a command
+    Serve(ServeArgs),
+    /// Print a login token for a user
+    Token(TokenArgs),
+    /// Print the public key that clients pin, making the key if there is none
+    Key(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port of the one listener: raw packets, WebSocket and HTTP
+    #[arg(long, env = "IM_LISTEN", default_value = "127.0.0.1:6001")]
+    pub(crate) listen: String,
+    /// Data directory, made on the first run: messages and the server's key
+    #[arg(long, env = "IM_DATA", default_value = "./im-data")]
+    pub(crate) data: PathBuf,
+    /// Verify login tokens with the HS256 secret in this file, at least 32 bytes
+    #[arg(long, env = "IM_JWT_HS256_SECRET_FILE", conflicts_with = "jwt_eddsa_public_key_file")]
+    pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
+    /// Verify login tokens with the Ed25519 public key in this PEM file
+    #[arg(long, env = "IM_JWT_EDDSA_PUBLIC_KEY_FILE")]
+    pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
+    /// Accept only tokens whose aud claim names this
+    #[arg(long, env = "IM_JWT_AUDIENCE")]
+    pub(crate) jwt_audience: Option<String>,
+    /// Origins whose web pages may connect besides this server's own, like https://app.example; `*` for all
+    #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
+    pub(crate) allow_origins: Vec<String>,
+    /// The most connections
+    #[arg(long, env = "IM_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub(crate) max_connections: u32,
+    /// The most connections from one address
+    #[arg(long, env = "IM_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1_000)]
+    pub(crate) max_connections_per_address: u32,
+    /// What to log to stderr, like `info` or `im_server=debug`
+    #[arg(long, env = "IM_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The user that the token lets in
+    pub(crate) user: String,
+    /// How long it is good: a number with s, m, h or d
+    #[arg(long, default_value = "30d")]
+    pub(crate) ttl: Lifetime,
+    /// Good for this device only
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Sign with the HS256 secret in this file
+    #[arg(long, env = "IM_JWT_HS256_SECRET_FILE")]
+    pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
+    /// Sign with the Ed25519 private key in this PEM file
+    #[arg(long, env = "IM_JWT_EDDSA_PRIVATE_KEY_FILE")]
+    pub(crate) jwt_eddsa_private_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// Data directory with the server's key
+    #[arg(long, env = "IM_DATA", default_value = "./im-data")]
+    pub(crate) data: PathBuf,
+}
+
+/// A time span like `90s`, `15m`, `12h` or `30d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime(pub(crate) Duration);
+
+impl FromStr for Lifetime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+        units
+            .into_iter()
+            .find_map(|(unit, secs)| Some((text.strip_suffix(unit)?, secs)))
+            .and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(secs))
+            .map(|secs| Self(Duration::from_secs(secs)))
+            .ok_or_else(|| "give a number with s, m, h or d, like 12h or 30d".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes_need_a_unit() {
+        assert_eq!("30d".parse(), Ok(Lifetime(Duration::from_secs(2_592_000))));
+        assert_eq!("90s".parse(), Ok(Lifetime(Duration::from_secs(90))));
+        for wrong in ["", "30", "d", "1.5h", "-1d", "99999999999999999999d", "1w"] {
+            assert!(wrong.parse::<Lifetime>().is_err(), "{wrong}");
+        }
+    }
+}

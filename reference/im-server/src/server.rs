@@ -1,0 +1,238 @@
+//! The server as a value: built from its parts, mounted or served, and stopped.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use im_codec::Snowflake;
+use im_proto::{ConfigError, RUSTCRYPTO, ServerConfig, ServerKey, ServerPublicKey};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::limits::Slots;
+use crate::session::Services;
+use crate::store::{Store, StoreError};
+use crate::{http, listener};
+
+/// How long a stopping server waits for its sessions, and then for its store.
+const STOP_SESSIONS: Duration = Duration::from_secs(4);
+const STOP_STORE: Duration = Duration::from_secs(1);
+
+/// A messaging server. Cheap to clone; all clones are the same server.
+///
+/// ```no_run
+/// use std::{path::Path, sync::Arc};
+/// use im_proto::{Entropy, RUSTCRYPTO, ServerKey};
+/// use im_server::{Server, auth::OpenLoopback, store::{FjallConfig, FjallStore}};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = FjallStore::open(Path::new("./im-data"), &FjallConfig::default())?;
+/// let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut getrandom::SysRng)?)?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:6001").await?;
+/// let login = OpenLoopback::new(listener.local_addr()?)?;
+/// let server = Server::builder(Arc::new(store), Arc::new(login), key).build()?;
+/// println!("clients pin {}", server.public_key());
+/// server.serve(listener).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+    websocket_path: Arc<str>,
+}
+
+/// What connections share.
+pub(crate) struct Shared {
+    pub(crate) services: Arc<Services>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) allowed_origins: Vec<String>,
+}
+
+impl Shared {
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.services.stopping.borrow()
+    }
+}
+
+/// Gathers the parts of a [`Server`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct ServerBuilder {
+    store: Arc<dyn Store>,
+    authenticator: Arc<dyn Authenticator>,
+    config: ServerConfig,
+    node: u16,
+    connections: u32,
+    connections_per_address: u32,
+    allowed_origins: Vec<String>,
+    websocket_path: String,
+}
+
+/// Why a server does not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The authenticator may not guard this listener.
+    #[error("{0}")]
+    Unguarded(String),
+    /// The listener is not usable.
+    #[error("the listener cannot be used: {0}")]
+    Listener(#[from] io::Error),
+}
+
+/// What was left undone when the server stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The store could not be closed; what was answered as stored is stored.
+    #[error("the store could not be closed: {0}")]
+    Store(#[from] StoreError),
+    /// The store did not close in time; what was answered as stored is stored.
+    #[error("the store did not close within {} s; look for a slow or broken disk", STOP_STORE.as_secs())]
+    StoreTimeout,
+}
+
+impl Server {
+    /// A server from a message store, the login policy, and the static key that clients pin. Everything else has a
+    /// default.
+    pub fn builder(store: Arc<dyn Store>, authenticator: Arc<dyn Authenticator>, key: ServerKey) -> ServerBuilder {
+        ServerBuilder {
+            store,
+            authenticator,
+            config: ServerConfig::new(&RUSTCRYPTO, key),
+            node: 0,
+            connections: 10_000,
+            connections_per_address: 1_000,
+            allowed_origins: Vec::new(),
+            websocket_path: "/im".into(),
+        }
+    }
+
+    /// The key that clients pin.
+    pub fn public_key(&self) -> ServerPublicKey {
+        self.shared.services.config.key.public()
+    }
+
+    /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
+    /// WebSocket at the path that the builder names. The application must serve HTTP/1.1 with upgrades, as `axum::serve`
+    /// does, and is responsible for whom its listener admits. With `into_make_service_with_connect_info::<SocketAddr>()`
+    /// the limit per address holds here too.
+    pub fn router(&self) -> Router {
+        http::router(self.shared.clone(), &self.websocket_path)
+    }
+
+    /// Serves raw packets, WebSockets and HTTP on one port, until [`shutdown`](Self::shutdown). May be called for several
+    /// listeners at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Unguarded`] when the authenticator may not guard this address, [`ServeError::Listener`].
+    pub async fn serve(&self, listener: TcpListener) -> Result<(), ServeError> {
+        let address = listener.local_addr()?;
+        self.shared.services.authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
+        listener::accept(&listener, &self.shared, &self.router()).await;
+        Ok(())
+    }
+
+    /// Stops: accepts nothing more, answers what was sent before, closes all sessions with
+    /// [`GOING_AWAY`](im_proto::CloseCode::GOING_AWAY), and closes the store. Takes about five seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] when the store did not close; it is all that can go wrong.
+    pub async fn shutdown(&self) -> Result<(), ShutdownError> {
+        let Shared { services, slots, .. } = &*self.shared;
+        services.stopping.send_replace(true);
+        if !slots.all_free(STOP_SESSIONS).await {
+            tracing::warn!("some sessions did not end in time and are cut");
+        }
+        match tokio::time::timeout(STOP_STORE, services.store.close()).await {
+            Ok(closed) => Ok(closed?),
+            Err(_) => Err(ShutdownError::StoreTimeout),
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// Changes settings of the protocol: limits, timeouts, suites, formats.
+    ///
+    /// ```no_run
+    /// # fn example(builder: im_server::ServerBuilder) -> im_server::ServerBuilder {
+    /// builder.configure(|config| config.max_content = 8 * 1024)
+    /// # }
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// The node's number in message ids, 0 to 1023; servers that share a store need different ones. Default 0.
+    pub fn node(mut self, node: u16) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// The most connections, in all and from one address (one IPv4 address or one IPv6 /64). Default 10,000 and 1,000.
+    pub fn connections(mut self, total: u32, per_address: u32) -> Self {
+        (self.connections, self.connections_per_address) = (total, per_address);
+        self
+    }
+
+    /// Origins whose pages may open a WebSocket, like `https://app.example`, besides the server's own; `*` allows all.
+    /// Programs that are not browsers name no origin and are not affected.
+    pub fn allow_origins(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.allowed_origins.extend(origins);
+        self
+    }
+
+    /// Where the WebSocket is. Default `/im`.
+    pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
+        self.websocket_path = path.into();
+        self
+    }
+
+    /// The server; it does nothing until it is served or mounted.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the settings that cannot work together.
+    pub fn build(self) -> Result<Server, ConfigError> {
+        self.config.check()?;
+        if self.connections == 0 || self.connections_per_address == 0 {
+            return Err(ConfigError::Zero { name: "connections" });
+        }
+        let services = Services {
+            config: Arc::new(self.config),
+            store: self.store,
+            authenticator: self.authenticator,
+            hub: Arc::new(Hub::default()),
+            ids: Mutex::new(Snowflake::new(self.node)),
+            clock: Clock::new(),
+            stopping: watch::Sender::new(false),
+        };
+        let shared = Shared {
+            services: Arc::new(services),
+            slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
+            allowed_origins: self.allowed_origins,
+        };
+        Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("public_key", &self.public_key()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

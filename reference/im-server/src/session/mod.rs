@@ -1,0 +1,291 @@
+//! One session: the loop that carries bytes between a transport and a [`Connection`], and the connection's questions to
+//! the authenticator and the store. The same for every transport.
+//!
+//! It reads what is there, feeds all of it, gathers all output up to a cap, and flushes once. While output waits for a
+//! slow peer it reads nothing more and asks the store for nothing more, so memory per session is bounded: one packet and
+//! one read of input, [`OUTPUT`] and one packet of output, and what `ServerConfig` states for the connection.
+
+mod appender;
+mod events;
+mod questions;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use im_codec::Snowflake;
+use im_proto::{
+    CloseCode, Closed, Connection, Entropy, Instant, LoginRequest, Server, ServerConfig, encode_plain_close,
+};
+use tokio::sync::watch;
+
+use self::appender::{Appender, Outcome};
+use self::questions::{Answer, Device, Questions};
+use crate::auth::{AuthError, Authenticator};
+use crate::clock::Clock;
+use crate::hub::{Hub, Mail, Membership};
+use crate::limits::Slot;
+use crate::store::Store;
+use crate::transport::{Input, Transport};
+
+/// Output is gathered up to so many bytes before it is flushed.
+const OUTPUT: usize = 64 * 1024;
+/// A peer that takes nothing for so long is cut.
+const STALL: Duration = Duration::from_secs(30);
+/// How long a stopping server waits for the answers to what a session sent before.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What sessions share.
+pub(crate) struct Services {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) ids: Mutex<Snowflake>,
+    pub(crate) clock: Clock,
+    /// True when the server stops.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+/// Whom a session serves, once it is logged in.
+struct Member {
+    device: Device,
+    membership: Membership,
+    appender: Appender,
+}
+
+/// Waits until the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The sender lives in the services that every waiter holds.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+type Login = BoxFuture<'static, (LoginRequest, Result<Arc<str>, AuthError>)>;
+
+struct Session<T> {
+    services: Arc<Services>,
+    slot: Arc<Slot>,
+    peer: Option<SocketAddr>,
+    transport: T,
+    connection: Connection<Server>,
+    input: Vec<u8>,
+    output: Output,
+    negotiated: Option<im_proto::Negotiated>,
+    login: Option<Login>,
+    member: Option<Member>,
+    questions: Questions,
+    /// Messages that wait for the store.
+    unanswered: usize,
+    stopping: watch::Receiver<bool>,
+    /// Since the server stops, until when answers are waited for.
+    drain_until: Option<Instant>,
+    closed: Option<Closed>,
+}
+
+/// Packets on their way to the transport.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    /// When the peer took something last.
+    progress: Instant,
+}
+
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.unflushed
+    }
+}
+
+/// Why the loop woke up.
+enum Wake {
+    Read(std::io::Result<Input>),
+    Written(std::io::Result<usize>),
+    Flushed(std::io::Result<()>),
+    Login(LoginRequest, Result<Arc<str>, AuthError>),
+    Stored(Outcome),
+    Answer(Answer),
+    Mail(Mail),
+    Stopping,
+    Timer,
+}
+
+/// Serves one peer until it is gone.
+pub(crate) async fn drive<T: Transport>(
+    transport: T,
+    services: Arc<Services>,
+    slot: Arc<Slot>,
+    peer: Option<SocketAddr>,
+) {
+    let now = services.clock.now();
+    let entropy = Entropy::from_rng(&mut getrandom::SysRng).map_err(im_proto::ConnectError::from);
+    let connection = match entropy.and_then(|entropy| Connection::server(services.config.clone(), entropy, now)) {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::error!(%error, "a connection could not be served");
+            return refuse(transport, CloseCode::INTERNAL, "the server has no random numbers: come back later").await;
+        }
+    };
+    let session = Session {
+        questions: Questions::new(services.store.clone()),
+        stopping: services.stopping.subscribe(),
+        services,
+        slot,
+        peer,
+        transport,
+        connection,
+        input: Vec::new(),
+        output: Output::default(),
+        negotiated: None,
+        login: None,
+        member: None,
+        unanswered: 0,
+        drain_until: None,
+        closed: None,
+    };
+    session.run().await;
+}
+
+/// Answers a peer that is not served with a close packet in the clear.
+pub(crate) async fn refuse<T: Transport>(mut transport: T, code: CloseCode, reason: &str) {
+    let mut packet = Vec::new();
+    encode_plain_close(code, reason, &mut packet);
+    let said = async {
+        let mut rest = packet.as_slice();
+        while !rest.is_empty() {
+            let len = transport.write(rest).await?;
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        transport.flush().await
+    };
+    if matches!(tokio::time::timeout(STALL, said).await, Ok(Ok(()))) {
+        transport.close(code, reason).await;
+    }
+}
+
+impl<T: Transport> Session<T> {
+    async fn run(mut self) {
+        loop {
+            let now = self.services.clock.now();
+            self.feed(now);
+            self.fill(now);
+            if let Some(closed) = self.closed.take_if(|_| self.output.is_empty()) {
+                // Whoever waits for this device's place need not wait for the goodbye.
+                self.member = None;
+                self.log_end(&closed);
+                return self.transport.close(closed.code, &closed.reason).await;
+            }
+            if let Some(member) = &self.member {
+                self.questions.start(&member.device, !self.output.is_empty());
+            }
+            let wake = self.wait(now).await;
+            let now = self.services.clock.now();
+            if self.handle(now, wake).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Feeds the connection all input that it takes now, with every event handled.
+    fn feed(&mut self, now: Instant) {
+        let mut at = 0;
+        self.events(now);
+        while self.may_feed() {
+            let Some(rest) = self.input.get_mut(at..).filter(|rest| !rest.is_empty()) else { break };
+            let taken = self.connection.handle_input(now, rest);
+            self.events(now);
+            if taken == 0 {
+                break;
+            }
+            at += taken;
+        }
+        self.input.drain(..at);
+        if self.input.is_empty() {
+            // An idle session holds no buffer.
+            self.input = Vec::new();
+        }
+    }
+
+    fn may_feed(&self) -> bool {
+        self.output.is_empty() && self.drain_until.is_none() && self.questions.has_room()
+    }
+
+    /// Gathers output, if the last one is out.
+    fn fill(&mut self, now: Instant) {
+        if !self.output.is_empty() {
+            return;
+        }
+        if self.drain_until.is_some_and(|until| self.unanswered == 0 || until <= now) {
+            self.connection.close(now, CloseCode::GOING_AWAY, "the server stops or restarts: come back later");
+        }
+        let max = self.connection.max_transmit();
+        while self.output.bytes.len() < OUTPUT
+            && self.connection.poll_transmit(now, &mut self.output.bytes, max).is_some()
+        {}
+        self.output.unflushed = !self.output.bytes.is_empty();
+        self.output.progress = now;
+        self.events(now);
+    }
+
+    /// When something is due without any news.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let timer = self.connection.poll_timeout().map(|(at, _)| at);
+        let stall = (!self.output.is_empty()).then(|| self.output.progress + STALL);
+        // Once it is past, the close waits for nothing but the output.
+        let drain = self.drain_until.filter(|until| *until > now);
+        [timer, stall, drain].into_iter().flatten().min()
+    }
+
+    async fn wait(&mut self, now: Instant) -> Wake {
+        let due = self.due(now);
+        let may_read = self.may_feed() && self.connection.wants_read();
+        let stopping_known = self.drain_until.is_some();
+        let Self { transport, input, output, login, member, questions, stopping, .. } = self;
+        tokio::select! {
+            wake = transmit_or_read(transport, output, input, may_read) => wake,
+            (request, result) = async {
+                match login {
+                    Some(login) => login.await,
+                    None => std::future::pending().await,
+                }
+            } => Wake::Login(request, result),
+            wake = async {
+                match member {
+                    Some(Member { membership, appender, .. }) => tokio::select! {
+                        Some(outcome) = appender.outcome() => Wake::Stored(outcome),
+                        mail = membership.mailbox.take() => Wake::Mail(mail),
+                    },
+                    None => std::future::pending().await,
+                }
+            } => wake,
+            answer = questions.next() => Wake::Answer(answer),
+            () = stopped(stopping), if !stopping_known => Wake::Stopping,
+            () = async {
+                match due {
+                    Some(due) => tokio::time::sleep(due.saturating_since(now)).await,
+                    None => std::future::pending().await,
+                }
+            } => Wake::Timer,
+        }
+    }
+}
+
+/// Output goes first: while it waits, nothing is read.
+async fn transmit_or_read<T: Transport>(
+    transport: &mut T,
+    output: &mut Output,
+    input: &mut Vec<u8>,
+    may_read: bool,
+) -> Wake {
+    if let Some(rest) = output.bytes.get(output.written..).filter(|rest| !rest.is_empty()) {
+        Wake::Written(transport.write(rest).await)
+    } else if output.unflushed {
+        Wake::Flushed(transport.flush().await)
+    } else if may_read {
+        Wake::Read(transport.read(input).await)
+    } else {
+        std::future::pending().await
+    }
+}

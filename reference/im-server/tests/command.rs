@@ -1,0 +1,143 @@
+//! The real program: its banner, its refusals, its signals.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
+#![allow(clippy::disallowed_methods, reason = "tests of a program may use files and processes")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use common::{PATIENCE, Peer, within};
+use im_proto::{CloseCode, ServerPublicKey};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-server"));
+    for name in ["IM_LISTEN", "IM_LOG", "IM_JWT_HS256_SECRET_FILE", "IM_JWT_EDDSA_PUBLIC_KEY_FILE"] {
+        command.env_remove(name);
+    }
+    command.env("IM_DATA", data).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn output(mut command: Command) -> (Output, String) {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    key: ServerPublicKey,
+    banner: String,
+}
+
+async fn start(mut command: Command) -> Running {
+    let mut child = command.args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut banner = String::new();
+    while !banner.contains("--user bob") {
+        banner += &within(lines.next_line()).await.unwrap().expect("a banner");
+        banner.push('\n');
+    }
+    let word = |after: &str| banner.split_once(after).unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let (address, key) = (word("listening on ").parse().unwrap(), word("server key: ").parse().unwrap());
+    Running { child, address, key, banner }
+}
+
+async fn terminate(child: &mut Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn it_serves_until_sigterm_and_tells_its_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = start(command(dir.path())).await;
+    assert!(running.banner.contains("WARNING: no token verification"), "{}", running.banner);
+    let mut alice = Peer::offline(running.key, "alice", "phone", "");
+    alice.connect_tcp(running.address).await;
+    alice.logged_in().await;
+    alice.send("bob", "hello");
+    alice.stored().await;
+    terminate(&mut running.child).await;
+    let closed = alice.closed().await;
+    assert_eq!((closed.code, closed.authenticated), (CloseCode::GOING_AWAY, true));
+    drop(alice);
+    assert_eq!(within(running.child.wait()).await.unwrap().code(), Some(0));
+
+    // The key and the messages are there again.
+    let again = start(command(dir.path())).await;
+    assert_eq!(again.key, running.key);
+    let mut bob = Peer::offline(again.key, "bob", "phone", "");
+    bob.connect_tcp(again.address).await;
+    bob.logged_in().await;
+    assert_eq!(bob.text().await, "hello");
+    let mut key = command(dir.path());
+    key.arg("key");
+    let (printed, _) = output(key).await;
+    assert_eq!(String::from_utf8_lossy(&printed.stdout).trim(), again.key.to_string());
+}
+
+#[tokio::test]
+async fn without_tokens_it_refuses_to_listen_beyond_loopback_and_says_how_to_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut refused = command(&dir.path().join("data"));
+    refused.args(["serve", "--listen", "0.0.0.0:0"]);
+    let (output, text) = output(refused).await;
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in ["not a loopback address", "openssl rand -hex 32", "IM_JWT_HS256_SECRET_FILE", "im-server token alice"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!dir.path().join("data").exists(), "nothing is made before it is allowed to start");
+}
+
+#[tokio::test]
+async fn a_token_that_it_issued_lets_in_and_a_short_secret_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "a secret of more than thirty-two bytes\n").unwrap();
+    let mut issue = command(dir.path());
+    issue.env("IM_JWT_HS256_SECRET_FILE", &secret).args(["token", "alice", "--ttl", "1h", "--device", "phone"]);
+    let (printed, text) = output(issue).await;
+    assert!(printed.status.success(), "{text}");
+    let token = String::from_utf8(printed.stdout).unwrap();
+
+    let mut guarded = command(&dir.path().join("data"));
+    guarded.env("IM_JWT_HS256_SECRET_FILE", &secret);
+    let running = start(guarded).await;
+    assert!(!running.banner.contains("WARNING"), "{}", running.banner);
+    let mut alice = Peer::offline(running.key, "alice", "phone", token.trim());
+    alice.connect_ws(running.address).await;
+    alice.logged_in().await;
+    let mut eve = Peer::offline(running.key, "eve", "phone", token.trim());
+    eve.connect_ws(running.address).await;
+    assert_eq!(eve.closed().await.code, CloseCode::LOGIN_REFUSED);
+
+    std::fs::write(&secret, "short").unwrap();
+    let mut weak = command(&dir.path().join("other"));
+    weak.env("IM_JWT_HS256_SECRET_FILE", &secret).args(["--listen", "127.0.0.1:0"]);
+    let (printed, text) = output(weak).await;
+    assert_eq!(printed.status.code(), Some(2));
+    assert!(text.contains("at least 32"), "{text}");
+}
+
+#[tokio::test]
+async fn a_key_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut key = command(dir.path());
+    key.arg("key");
+    assert!(output(key).await.0.status.success());
+    std::fs::set_permissions(dir.path().join("server.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut serve = command(dir.path());
+    serve.args(["--listen", "127.0.0.1:0"]);
+    let (printed, text) = output(serve).await;
+    assert_eq!(printed.status.code(), Some(2));
+    assert!(text.contains("chmod 600"), "{text}");
+}

@@ -1,0 +1,222 @@
+//! A server on a free loopback port, and peers that drive the protocol's own client over real sockets.
+#![allow(dead_code, unreachable_pub, reason = "every test uses its part")]
+#![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use im_proto::{
+    Client, ClientConfig, ClientEvent, Closed, Connection, Credentials, Delivery, Entropy, Instant, Message, PacketId,
+    RUSTCRYPTO, ServerKey, ServerPublicKey,
+};
+use im_server::auth::{Authenticator, OpenLoopback};
+use im_server::store::{FjallConfig, FjallStore, Store};
+use im_server::{Server, ServerBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_websockets::{ClientBuilder, MaybeTlsStream, WebSocketStream};
+
+/// Nothing here takes that long unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+}
+
+pub struct TestServer {
+    pub server: Server,
+    pub store: Arc<dyn Store>,
+    pub address: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        Self::with(|address| Arc::new(OpenLoopback::new(address).unwrap()), |builder| builder).await
+    }
+
+    pub async fn with(
+        authenticator: impl FnOnce(SocketAddr) -> Arc<dyn Authenticator>,
+        change: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(FjallStore::open(dir.path(), &FjallConfig::default()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut getrandom::SysRng).unwrap()).unwrap();
+        let server = change(Server::builder(store.clone(), authenticator(address), key)).build().unwrap();
+        tokio::spawn({
+            let server = server.clone();
+            async move { server.serve(listener).await.unwrap() }
+        });
+        Self { server, store, address, _dir: dir }
+    }
+
+    pub async fn tcp(&self, user: &str, device: &str) -> Peer {
+        let mut peer = Peer::offline(self.server.public_key(), user, device, "");
+        peer.connect_tcp(self.address).await;
+        peer
+    }
+
+    /// Logged in over TCP.
+    pub async fn online(&self, user: &str, device: &str) -> Peer {
+        let mut peer = self.tcp(user, device).await;
+        peer.logged_in().await;
+        peer
+    }
+}
+
+pub enum Wire {
+    None,
+    Tcp(TcpStream),
+    Ws(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
+}
+
+/// A delivery that was acked.
+pub struct Received {
+    pub from: String,
+    pub seq: u64,
+    pub content: Vec<u8>,
+}
+
+/// One device of a user.
+pub struct Peer {
+    pub connection: Connection<Client>,
+    pub wire: Wire,
+    start: std::time::Instant,
+    input: Vec<u8>,
+    /// WebSocket close code of the server.
+    pub ws_close: Option<u16>,
+}
+
+impl Peer {
+    pub fn offline(key: ServerPublicKey, user: &str, device: &str, token: &str) -> Self {
+        let credentials = Credentials { user: user.into(), device: device.into(), token: token.into() };
+        Self::configured(ClientConfig::new(&RUSTCRYPTO, key, credentials), getrandom::u64().unwrap())
+    }
+
+    pub fn configured(config: ClientConfig, seed: u64) -> Self {
+        let connection = Connection::client(config, seed).unwrap();
+        Self { connection, wire: Wire::None, start: std::time::Instant::now(), input: Vec::new(), ws_close: None }
+    }
+
+    pub fn now(&self) -> Instant {
+        Instant::from_micros(self.start.elapsed().as_micros() as u64)
+    }
+
+    fn begin(&mut self, wire: Wire) {
+        self.wire = wire;
+        self.input.clear();
+        let now = self.now();
+        self.connection.connect(Entropy::from_rng(&mut getrandom::SysRng).unwrap(), now).unwrap();
+    }
+
+    pub async fn connect_tcp(&mut self, address: SocketAddr) {
+        let stream = within(TcpStream::connect(address)).await.unwrap();
+        self.begin(Wire::Tcp(stream));
+    }
+
+    pub async fn connect_ws(&mut self, address: SocketAddr) {
+        let uri = format!("ws://{address}/im");
+        let (stream, _) = within(ClientBuilder::new().uri(&uri).unwrap().connect()).await.unwrap();
+        self.begin(Wire::Ws(Box::new(stream)));
+    }
+
+    /// Sends what waits.
+    pub async fn flush(&mut self) {
+        let now = self.now();
+        let mut out = Vec::new();
+        while let Some(packet) = self.connection.poll_transmit(now, &mut out, 1 << 21) {
+            if let Wire::Ws(ws) = &mut self.wire {
+                let message = out.split_off(out.len() - packet.len);
+                within(ws.send(tokio_websockets::Message::binary(message))).await.unwrap();
+            }
+        }
+        if let Wire::Tcp(tcp) = &mut self.wire {
+            within(tcp.write_all(&out)).await.unwrap();
+        }
+    }
+
+    /// The next event; drives the connection meanwhile.
+    pub async fn event(&mut self) -> ClientEvent {
+        loop {
+            if let Some(event) = self.connection.poll_event() {
+                return event;
+            }
+            self.flush().await;
+            let now = self.now();
+            let taken = self.connection.handle_input(now, &mut self.input);
+            self.input.drain(..taken);
+            if taken > 0 {
+                continue;
+            }
+            let ended = match &mut self.wire {
+                Wire::None => panic!("not connected"),
+                Wire::Tcp(tcp) => within(tcp.read_buf(&mut self.input)).await.unwrap() == 0,
+                Wire::Ws(ws) => match within(ws.next()).await {
+                    Some(Ok(message)) if message.is_binary() => {
+                        self.input.extend_from_slice(message.as_payload());
+                        false
+                    }
+                    Some(Ok(message)) => {
+                        self.ws_close = message.as_close().map(|(code, _)| code.into());
+                        true
+                    }
+                    Some(Err(error)) => panic!("{error}"),
+                    None => true,
+                },
+            };
+            if ended {
+                self.connection.handle_eof(now);
+            }
+        }
+    }
+
+    pub async fn logged_in(&mut self) {
+        loop {
+            match self.event().await {
+                ClientEvent::LoggedIn { .. } => return,
+                ClientEvent::Negotiated(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub fn send(&mut self, to: &str, text: &str) -> PacketId {
+        let now = self.now();
+        self.connection.send(now, Message::text(to, text)).unwrap()
+    }
+
+    /// Waits for an ack of storage: packet and seq.
+    pub async fn stored(&mut self) -> (PacketId, u64) {
+        match self.event().await {
+            ClientEvent::Stored { packet_id, seq, .. } => (packet_id, seq),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits for a delivery and acks it.
+    pub async fn message(&mut self) -> Received {
+        match self.event().await {
+            ClientEvent::Message(Delivery { from, seq, content, token, .. }) => {
+                self.connection.ack(token);
+                Received { from, seq, content }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn text(&mut self) -> String {
+        String::from_utf8(self.message().await.content).unwrap()
+    }
+
+    pub async fn closed(&mut self) -> Closed {
+        loop {
+            if let ClientEvent::Closed(closed) = self.event().await {
+                return closed;
+            }
+        }
+    }
+}
