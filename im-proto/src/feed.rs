@@ -9,7 +9,6 @@ use im_serial::Body;
 use im_serial::body::{Conversation, Deliver, Stored};
 
 use crate::error::AnswerError;
-use crate::outbox::PacketId;
 
 /// A message of the log, as a server hands it to the connection of a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +21,8 @@ pub struct FeedItem {
     pub time_ms: u64,
     /// The sender.
     pub from: String,
-    /// The packet id, if this very device sent it: then only the fact is sent, not the content.
-    pub own: Option<PacketId>,
+    /// This very device sent it: then only the fact is sent, not the content.
+    pub own: bool,
     /// What the content is.
     pub content_type: u32,
     /// The content.
@@ -73,7 +72,7 @@ pub(crate) struct Feed {
     /// There may be conversations that no lane stands for.
     more_unread: bool,
     asking_unread: bool,
-    queue: VecDeque<(u64, Body)>,
+    queue: VecDeque<Body>,
 }
 
 /// Most messages asked for at once; the window may be smaller.
@@ -230,8 +229,8 @@ impl Feed {
     }
 
     /// The next packet to transmit.
-    pub(crate) fn next(&self) -> Option<(u64, &Body)> {
-        self.queue.front().map(|(id, body)| (*id, body))
+    pub(crate) fn next(&self) -> Option<&Body> {
+        self.queue.front()
     }
 
     /// The packet that [`next`](Self::next) named was transmitted.
@@ -244,15 +243,14 @@ impl Feed {
     }
 }
 
-fn packet(conversation: &Conversation, item: FeedItem) -> (u64, Body) {
+fn packet(conversation: &Conversation, item: FeedItem) -> Body {
     let conversation = conversation.clone();
     let FeedItem { seq, message_id, time_ms, from, own, content_type, content } = item;
-    match own {
-        Some(id) => {
-            let stored = Stored { conversation, message_id, seq, time_ms, duplicate: true, in_stream: true };
-            (id.0, stored.into())
-        }
-        None => (0, Deliver { conversation, from, message_id, seq, time_ms, content_type, content }.into()),
+    if own {
+        // Without a packet id, so that it is nobody's answer: only the identity with its content has one.
+        Stored { conversation, message_id, seq, time_ms, duplicate: true, in_stream: true }.into()
+    } else {
+        Deliver { conversation, from, message_id, seq, time_ms, content_type, content }.into()
     }
 }
 
@@ -270,7 +268,7 @@ mod tests {
             message_id: seq,
             time_ms: 0,
             from: "bob".into(),
-            own: None,
+            own: false,
             content_type: 1,
             content: Vec::new(),
         })
@@ -330,10 +328,10 @@ mod tests {
         assert_eq!(feed.question(), fetch(None, 8));
         assert!(!feed.stored(&bob(), 2), "the log is being asked");
         let mut own = items(1..=2);
-        own[0].own = Some(PacketId(77));
-        own[1].own = Some(PacketId(78));
+        own[0].own = true;
+        own[1].own = true;
         feed.fetched(&bob(), 0, own).unwrap();
-        assert!(matches!(feed.next(), Some((77, Body::Stored(stored))) if stored.in_stream));
+        assert!(matches!(feed.next(), Some(Body::Stored(stored)) if stored.in_stream));
         drain(&mut feed);
         assert!(feed.stored(&bob(), 3));
         assert!(!feed.stored(&bob(), 5), "somebody else's 4 comes first");

@@ -21,7 +21,7 @@ fn item(seq: u64, text: &str) -> FeedItem {
         message_id: seq,
         time_ms: 0,
         from: "bob".into(),
-        own: None,
+        own: false,
         content_type: content_type::TEXT,
         content: text.into(),
     }

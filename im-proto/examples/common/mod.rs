@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use im_proto::{AnswerError, Connection, Conversation, FeedItem, RefusalCode, Server, ServerEvent};
+use im_proto::{AnswerError, Connection, Conversation, FeedItem, PacketId, RefusalCode, Server, ServerEvent};
 
 /// Who is at the other end of a server's connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,10 +11,18 @@ pub(crate) struct Device {
     pub(crate) device: String,
 }
 
+/// A stored message with its identity.
+#[derive(Debug)]
+struct Entry {
+    from: Device,
+    packet_id: PacketId,
+    item: FeedItem,
+}
+
 /// One private conversation per pair of users, and what each device has of it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    messages: BTreeMap<(String, String), Vec<(Device, FeedItem)>>,
+    messages: BTreeMap<(String, String), Vec<Entry>>,
     positions: BTreeMap<(Device, Conversation), u64>,
 }
 
@@ -30,10 +38,10 @@ impl Log {
         match event {
             ServerEvent::Message(message) => {
                 let log = self.conversation(me, &message.to);
-                let same = log.iter().find(|(from, item)| from == me && item.own == Some(message.packet_id));
+                let same = log.iter().find(|entry| entry.from == *me && entry.packet_id == message.packet_id);
                 let (seq, duplicate) = match same {
                     // A retry: the same answer again, and nothing is stored twice.
-                    Some((_, item)) if item.content == message.content => (item.seq, true),
+                    Some(entry) if entry.item.content == message.content => (entry.item.seq, true),
                     Some(_) => {
                         let reason = "this packet id was used for another message";
                         return connection.refused(message.packet_id, RefusalCode::CONFLICT, reason, false);
@@ -46,11 +54,11 @@ impl Log {
                         message_id: 1000 + seq,
                         time_ms: 0,
                         from: me.user.clone(),
-                        own: Some(message.packet_id),
+                        own: false,
                         content_type: message.content_type,
                         content: message.content,
                     };
-                    log.push((me.clone(), item));
+                    log.push(Entry { from: me.clone(), packet_id: message.packet_id, item });
                 }
                 connection.stored(message.packet_id, &message.to, 1000 + seq, seq, 0, duplicate)
             }
@@ -59,12 +67,10 @@ impl Log {
                 let position = self.positions.get(&(me.clone(), conversation.clone())).copied();
                 let after = after.or(position).unwrap_or(0);
                 let log = self.conversation(me, &conversation);
-                let mut items: Vec<_> = log.iter().skip(after as usize).take(max_messages).cloned().collect();
-                for (from, item) in &mut items {
-                    // Only the device that sent it knows its packet id.
-                    item.own = item.own.filter(|_| from == me);
-                }
-                connection.fetched(&conversation, after, items.into_iter().map(|(_, item)| item).collect())
+                let entries = log.iter().skip(after as usize).take(max_messages);
+                // The device that sent a message gets only the fact.
+                let items = entries.map(|entry| FeedItem { own: entry.from == *me, ..entry.item.clone() }).collect();
+                connection.fetched(&conversation, after, items)
             }
             ServerEvent::Delivered { conversation, up_to } => {
                 let head = self.conversation(me, &conversation).len() as u64;
@@ -88,7 +94,7 @@ impl Log {
     }
 
     /// Alice names the conversation "bob", and bob names it "alice".
-    fn conversation(&mut self, me: &Device, conversation: &Conversation) -> &mut Vec<(Device, FeedItem)> {
+    fn conversation(&mut self, me: &Device, conversation: &Conversation) -> &mut Vec<Entry> {
         let (a, b) = (me.user.clone(), conversation.id.clone());
         self.messages.entry(if a <= b { (a, b) } else { (b, a) }).or_default()
     }

@@ -334,7 +334,7 @@ impl Machine for Server {
                 Ok(())
             }
             (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
-                if !valid_name(&conversation.id) {
+                if conversation.kind != ConversationKind::Private as u32 || !valid_name(&conversation.id) {
                     return Err(Error::Name { field: "conversation" });
                 }
                 if self.feed.acked(&conversation, up_to) {
@@ -369,7 +369,7 @@ impl Machine for Server {
         if state != State::Online {
             return None;
         }
-        self.feed.next().map(|(id, body)| (id, Cow::Borrowed(body)))
+        self.feed.next().map(|body| (0, Cow::Borrowed(body)))
     }
 
     fn message_sent(&mut self, _core: &mut Core, _id: u64, _now: Instant) {

@@ -106,7 +106,7 @@ impl Log {
                 message_id: seq,
                 time_ms: 0,
                 from: record.from.clone(),
-                own: (record.from == user && record.device == device).then_some(record.packet_id),
+                own: record.from == user && record.device == device,
                 content_type: record.content_type,
                 content: record.content.clone(),
             })

@@ -172,10 +172,13 @@ impl<T: Transport> Session<T> {
             self.feed(now);
             self.fill(now);
             if let Some(closed) = self.closed.take_if(|_| self.output.is_empty()) {
-                // Whoever waits for this device's place need not wait for the goodbye.
-                self.member = None;
                 self.log_end(&closed);
-                return self.transport.close(closed.code, &closed.reason).await;
+                let Self { member, questions, transport, .. } = self;
+                if let Some(member) = member {
+                    questions.finish(&member.device).await;
+                    // The device's place is free before the goodbye.
+                }
+                return transport.close(closed.code, &closed.reason).await;
             }
             if let Some(member) = &self.member {
                 self.questions.start(&member.device, !self.output.is_empty());
@@ -183,6 +186,9 @@ impl<T: Transport> Session<T> {
             let wake = self.wait(now).await;
             let now = self.services.clock.now();
             if self.handle(now, wake).is_break() {
+                if let Some(member) = self.member {
+                    self.questions.finish(&member.device).await;
+                }
                 return;
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use im_proto::{Conversation, FeedItem, PacketId};
+use im_proto::{Conversation, FeedItem};
 
 use crate::conversation;
 use crate::store::{ConversationKey, Store, StoreError, StoredMessage, Unread};
@@ -90,6 +90,22 @@ impl Questions {
         }
     }
 
+    /// Moves every cursor that waits, at the end of a session: what a device acked with its last breath counts.
+    pub(super) async fn finish(mut self, device: &Device) {
+        if let Some(advancing) = self.advancing.take() {
+            Self::log(advancing.await);
+        }
+        for (key, up_to) in std::mem::take(&mut self.advances) {
+            Self::log(self.store.advance(&device.user, &device.device, &key, up_to).await);
+        }
+    }
+
+    fn log(advanced: Result<(), StoreError>) {
+        if let Err(error) = advanced {
+            tracing::error!(%error, "a device's position was not kept; it gets some messages again");
+        }
+    }
+
     /// Waits for what is under way; for ever if nothing is. Cancel-safe.
     pub(super) async fn next(&mut self) -> Answer {
         let Self { advancing, asking, .. } = self;
@@ -148,13 +164,12 @@ async fn fetch(
 }
 
 fn item(device: &Device, message: StoredMessage) -> FeedItem {
-    let own = message.from == device.user && message.device == device.device;
     FeedItem {
         seq: message.seq,
         message_id: message.message_id,
         time_ms: message.time_ms,
         from: String::from(&*message.from),
-        own: own.then_some(PacketId(message.packet_id)),
+        own: message.from == device.user && message.device == device.device,
         content_type: u32::from(message.content_type),
         content: message.content,
     }
