@@ -141,3 +141,58 @@ async fn a_key_that_others_may_read_is_refused() {
     assert_eq!(printed.status.code(), Some(2));
     assert!(text.contains("chmod 600"), "{text}");
 }
+
+/// Resident memory of a process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident(child: &Child) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() * 1024
+}
+
+/// A claimed length costs nothing; only bytes that really came do, and that shows that the measure sees them.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_follows_what_was_sent_and_not_what_was_claimed() {
+    use im_proto::{Limits, MessageType};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const PEERS: usize = 400;
+    const CLAIM: usize = 64 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.stderr(Stdio::null());
+    let running = start(command).await;
+    let open = async |claim: u32| {
+        let mut peers = Vec::new();
+        for _ in 0..PEERS {
+            let mut peer = tokio::net::TcpStream::connect(running.address).await.unwrap();
+            peer.write_all(&im_codec::Header::new(MessageType::HELLO).to_bytes(claim)).await.unwrap();
+            peers.push(peer);
+        }
+        peers
+    };
+    assert_eq!(Limits::default().max_body() as usize, CLAIM);
+    // Tasks, sockets and the allocator's own growth happen here.
+    for mut peer in open(u32::MAX).await {
+        within(peer.read_to_end(&mut Vec::new())).await.unwrap();
+    }
+    let before = resident(&running.child);
+    let mut peers = open(CLAIM as u32).await;
+    let mut alice = Peer::offline(running.key, "alice", "phone", "");
+    alice.connect_tcp(running.address).await;
+    alice.logged_in().await;
+    let claimed = resident(&running.child).saturating_sub(before);
+    assert!(claimed < PEERS * CLAIM / 4, "{PEERS} claims of {CLAIM} bytes took {claimed} bytes");
+
+    let most = vec![0; CLAIM - 1];
+    for peer in &mut peers {
+        within(peer.write_all(&most)).await.unwrap();
+    }
+    let held = async {
+        while resident(&running.child).saturating_sub(before) < PEERS * CLAIM / 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    within(held).await;
+}
