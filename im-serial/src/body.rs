@@ -7,6 +7,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+use crate::wire::{Make, Visit};
+
 /// Declares the bodies. `[..]` holds the protobuf type and tag; `as "module"` the serde helper; `redacted` keeps a
 /// field out of `Debug`, as byte strings always are.
 macro_rules! bodies {
@@ -128,34 +131,6 @@ impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{} bytes>", self.0)
     }
-}
-
-/// What a wire format must be able to do with every body.
-#[cfg(all(feature = "serde", feature = "protobuf"))]
-pub(crate) trait Wire: serde::Serialize + serde::de::DeserializeOwned + prost::Message + Default {}
-#[cfg(all(feature = "serde", feature = "protobuf"))]
-impl<T: serde::Serialize + serde::de::DeserializeOwned + prost::Message + Default> Wire for T {}
-
-#[cfg(all(feature = "serde", not(feature = "protobuf")))]
-pub(crate) trait Wire: serde::Serialize + serde::de::DeserializeOwned + Default {}
-#[cfg(all(feature = "serde", not(feature = "protobuf")))]
-impl<T: serde::Serialize + serde::de::DeserializeOwned + Default> Wire for T {}
-
-#[cfg(all(not(feature = "serde"), feature = "protobuf"))]
-pub(crate) trait Wire: prost::Message + Default {}
-#[cfg(all(not(feature = "serde"), feature = "protobuf"))]
-impl<T: prost::Message + Default> Wire for T {}
-
-#[cfg(any(feature = "serde", feature = "protobuf"))]
-pub(crate) trait Visit {
-    type Out;
-    fn visit<T: Wire>(self, body: &T) -> Self::Out;
-}
-
-#[cfg(any(feature = "serde", feature = "protobuf"))]
-pub(crate) trait Make {
-    type Error;
-    fn make<T: Wire>(self) -> Result<T, Self::Error>;
 }
 
 /// What kind of conversation a [`Conversation`] names.

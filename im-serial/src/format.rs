@@ -181,11 +181,60 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// The limit that every format checks first.
-#[cfg(any(feature = "json", feature = "msgpack", feature = "protobuf"))]
-pub(crate) fn check_len(format: &'static str, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
-    if bytes.len() > limits.max_body {
-        return Err(DecodeError { format, kind, problem: Problem::TooLarge });
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+pub(crate) mod codec {
+    //! What the formats of this crate are made of, one for all bodies.
+    use super::*;
+    use crate::wire::{Make, Visit, Wire};
+
+    /// A serialization of every body type. Not nameable outside of this crate.
+    pub trait Codec: Send + Sync {
+        const ID: FormatId;
+        const NAME: &'static str;
+        fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()>;
+        /// Exactly one value; bytes after it are a problem.
+        fn read<T: Wire>(bytes: &[u8]) -> Result<T, Problem>;
     }
-    Ok(())
+
+    struct Writing<'a, C>(&'a mut Vec<u8>, core::marker::PhantomData<C>);
+    impl<C: Codec> Visit for Writing<'_, C> {
+        type Out = Result<(), ()>;
+        fn visit<T: Wire>(self, body: &T) -> Self::Out {
+            C::write(body, self.0)
+        }
+    }
+
+    struct Reading<'a, C>(&'a [u8], core::marker::PhantomData<C>);
+    impl<C: Codec> Make for Reading<'_, C> {
+        type Error = Problem;
+        fn make<T: Wire>(self) -> Result<T, Problem> {
+            C::read(self.0)
+        }
+    }
+
+    impl<C: Codec> Format for C {
+        fn id(&self) -> FormatId {
+            C::ID
+        }
+
+        fn name(&self) -> &'static str {
+            C::NAME
+        }
+
+        fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+            let start = out.len();
+            body.visit(Writing::<C>(out, core::marker::PhantomData)).map_err(|()| {
+                out.truncate(start);
+                EncodeError { format: C::NAME, kind: body.kind() }
+            })
+        }
+
+        fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
+            let error = |problem| DecodeError { format: C::NAME, kind, problem };
+            if bytes.len() > limits.max_body {
+                return Err(error(Problem::TooLarge));
+            }
+            Body::make(kind, Reading::<C>(bytes, core::marker::PhantomData)).map_err(error)
+        }
+    }
 }

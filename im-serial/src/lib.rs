@@ -19,6 +19,8 @@ mod msgpack;
 mod protobuf;
 #[cfg(feature = "serde")]
 mod text;
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+mod wire;
 
 pub use body::{Body, Kind};
 pub use format::{DecodeError, EncodeError, Format, FormatId, Limits, Problem, Registry};
