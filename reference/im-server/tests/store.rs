@@ -1,7 +1,6 @@
 //! The embedded store passes the suite, and says clearly when it cannot be opened.
-#![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Store, StoreError, conformance};
 
@@ -83,39 +82,4 @@ async fn a_close_under_load_answers_everybody() {
     let store = FjallStore::open(dir.path(), &config).unwrap();
     assert_eq!(store.head(&c).await.unwrap().seq, stored);
     store.close().await.unwrap();
-}
-
-/// A figure, not a rule:
-/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p im-server --test store -- --ignored --nocapture throughput`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures; run it by hand, optimized"]
-async fn throughput() {
-    for (senders, total) in [(1_u64, 4_000_u64), (64, 64_000), (1024, 128_000)] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(FjallStore::open(dir.path(), &FjallConfig::default()).unwrap());
-        let start = Instant::now();
-        let mut tasks = tokio::task::JoinSet::new();
-        for sender in 0..senders {
-            let store = store.clone();
-            tasks.spawn(async move {
-                let mut state = sender + 1;
-                for n in 0..total / senders {
-                    let content = (0..128)
-                        .flat_map(|_| {
-                            state =
-                                state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                            (state ^ (state >> 33)).to_be_bytes()
-                        })
-                        .collect();
-                    let c = ConversationKey::new(format!("c{}", (state >> 33) % 1000)).unwrap();
-                    let outcome = store.append(message(&c, sender << 32 | n, content)).await;
-                    assert!(matches!(outcome, Append::Stored(_)));
-                }
-            });
-        }
-        tasks.join_all().await;
-        let rate = total as f64 / start.elapsed().as_secs_f64();
-        println!("{senders} senders: {rate:.0} durable messages of 1 KiB per second");
-        store.close().await.unwrap();
-    }
 }
