@@ -142,6 +142,55 @@ async fn a_key_that_others_may_read_is_refused() {
     assert!(text.contains("chmod 600"), "{text}");
 }
 
+/// At the most talkative level, through login, a refused login, a message and its delivery.
+#[tokio::test]
+async fn no_log_line_holds_content_tokens_or_keys() {
+    use tokio::io::AsyncReadExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "a secret of more than thirty-two bytes\n").unwrap();
+    let token = async |user: &str| {
+        let mut issue = command(dir.path());
+        issue.env("IM_JWT_HS256_SECRET_FILE", &secret).args(["token", user]);
+        String::from_utf8(output(issue).await.0.stdout).unwrap().trim().to_owned()
+    };
+    let (alice_token, bob_token) = (token("alice").await, token("bob").await);
+    let data = dir.path().join("data");
+    let mut guarded = command(&data);
+    guarded.env("IM_JWT_HS256_SECRET_FILE", &secret).env("IM_LOG", "trace");
+    let mut running = start(guarded).await;
+    let mut stderr = running.child.stderr.take().unwrap();
+    let log = tokio::spawn(async move {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).await.map(|_| text)
+    });
+
+    let mut alice = Peer::offline(running.key, "alice", "phone", &alice_token);
+    alice.connect_ws(running.address).await;
+    alice.logged_in().await;
+    alice.send("bob", "hush-hush content");
+    alice.stored().await;
+    let mut bob = Peer::offline(running.key, "bob", "phone", &bob_token);
+    bob.connect_tcp(running.address).await;
+    bob.logged_in().await;
+    assert_eq!(bob.text().await, "hush-hush content");
+    let mut eve = Peer::offline(running.key, "eve", "phone", &bob_token);
+    eve.connect_tcp(running.address).await;
+    assert_eq!(eve.closed().await.code, CloseCode::LOGIN_REFUSED);
+    terminate(&mut running.child).await;
+    drop((alice, bob, eve));
+    within(running.child.wait()).await.unwrap();
+
+    let log = within(log).await.unwrap().unwrap();
+    assert!(log.contains("DEBUG") && log.contains("login refused"), "the log says something: {log}");
+    let key = std::fs::read_to_string(data.join("server.key")).unwrap();
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    for secret in ["hush", key.trim(), "thirty-two", &signature(&alice_token), &signature(&bob_token)] {
+        assert!(!log.contains(secret), "{secret:?} stands in the log");
+    }
+}
+
 /// Resident memory of a process, in bytes.
 #[cfg(target_os = "linux")]
 fn resident(child: &Child) -> usize {

@@ -211,6 +211,9 @@ impl<T: Transport> Session<T> {
         if self.input.is_empty() {
             // An idle session holds no buffer.
             self.input = Vec::new();
+        } else if self.input.capacity() > 2 * self.input.len() + 512 {
+            // Nor does one that waits for the rest of a packet hold more than what came.
+            self.input.shrink_to_fit();
         }
     }
 
