@@ -306,3 +306,31 @@ fn content_over_the_limit_and_bad_targets_come_back() {
     pair.settle();
     assert!(matches!(pair.server_events.pop(), Some(ServerEvent::Message(_))));
 }
+
+#[test]
+fn a_close_before_the_login_takes_no_acks_along() {
+    let mut pair = online();
+    let bob = Conversation::private("bob");
+    pair.server.notify(&bob, 1);
+    pair.receive();
+    pair.server.fetched(&bob, 0, vec![item(1, "a")]).unwrap();
+    pair.settle();
+    let Some(ClientEvent::Message(delivery)) = pair.client_events.pop() else { panic!() };
+
+    // The transport is lost, and the application acks while the next handshake is under way.
+    pair.client.handle_eof(pair.now);
+    let (_, config) = configs();
+    pair.server = Connection::server(config.into(), im_sim::entropy(5), pair.now).unwrap();
+    pair.server_events.clear();
+    pair.client.connect(im_sim::entropy(6), pair.now).unwrap();
+    pair.client.ack(delivery.token);
+    pair.transmit();
+    pair.receive();
+    pair.transmit_server();
+    pair.receive();
+    assert_eq!(pair.client.state(), State::LoggingIn);
+    pair.client.close(pair.now, CloseCode::NORMAL, "changed my mind");
+    pair.settle();
+    let Some(ServerEvent::Closed(closed)) = pair.server_events.pop() else { panic!("{:?}", pair.server_events) };
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
+}

@@ -82,6 +82,11 @@ impl Pair {
     /// Takes what both ends have to send.
     pub fn transmit(&mut self) {
         while self.client.poll_transmit(self.now, &mut self.to_server, usize::MAX).is_some() {}
+        self.transmit_server();
+    }
+
+    /// Takes what the server has to send.
+    pub fn transmit_server(&mut self) {
         while self.server.poll_transmit(self.now, &mut self.to_client, usize::MAX).is_some() {}
     }
 
