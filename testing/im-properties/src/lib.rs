@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+pub mod body;
+pub mod packet;
+pub mod session;
+
+/// A fuzz target: a property and inputs that reach deep into it.
+///
+/// ```
+/// let target = im_properties::TARGETS.iter().find(|target| target.name == "packet_stream").expect("listed");
+/// for seed in (target.seeds)() {
+///     (target.check)(&seed);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Name of the file in `fuzz/fuzz_targets` and of the folder in `fuzz/corpus`.
+    pub name: &'static str,
+    /// Panics when the property does not hold.
+    pub check: fn(&[u8]),
+    /// Inputs that a fuzzer would need long to find.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target there is.
+pub const TARGETS: &[Target] = &[
+    Target { name: "packet_stream", check: packet::packet_stream, seeds: packet::seeds },
+    Target { name: "bodies", check: body::bodies, seeds: body::seeds },
+    Target { name: "session", check: session::session, seeds: session::seeds },
+];
