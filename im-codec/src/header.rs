@@ -17,6 +17,7 @@ pub const HEADER_LEN: usize = 24;
 /// assert_eq!(Header::from_bytes(&bytes), (header, 3));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Header {
     /// Transport of the sender.
     pub protocol: Protocol,
@@ -51,7 +52,19 @@ impl Header {
         }
     }
 
+    /// A version 1 header over WebSocket, the one transport on which an OUYU-IM server answers, with everything else
+    /// zero.
+    pub const fn v1(message_type: MessageType) -> Self {
+        Self { protocol: Protocol::WS, version: Version::V1, ..Self::new(message_type) }
+    }
+
+    /// What the header's version calls its message type; `None` for a code that it does not know.
+    pub const fn message_name(&self) -> Option<&'static str> {
+        self.message_type.name(self.version)
+    }
+
     /// The wire form, with `body_len` in bytes. Big-endian.
+    #[inline]
     pub const fn to_bytes(&self, body_len: u32) -> [u8; HEADER_LEN] {
         let p = self.protocol.0.to_be_bytes();
         let id = self.packet_id.to_be_bytes();
@@ -86,6 +99,7 @@ impl Header {
     }
 
     /// The fields of 24 bytes and the body length they state, unchecked: [`crate::parse`] checks.
+    #[inline]
     pub const fn from_bytes(b: &[u8; HEADER_LEN]) -> (Self, u32) {
         let header = Self {
             protocol: Protocol(u16::from_be_bytes([b[1], b[2]])),

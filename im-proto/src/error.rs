@@ -117,6 +117,7 @@ impl Error {
             Self::Packet(error) => match error.fault() {
                 im_codec::Fault::PeerViolated => Fault::PeerViolated,
                 im_codec::Fault::PeerIncompatible => Fault::PeerIncompatible,
+                im_codec::Fault::CallerMisused => Fault::CallerMisused,
                 im_codec::Fault::LocalLimit => Fault::LocalLimit,
             },
             Self::Handshake(error) => match error.fault() {
@@ -144,7 +145,9 @@ impl Error {
             Self::Packet(im_codec::DecodeError::BodyTooLarge { .. }) => CloseCode::TOO_LARGE,
             Self::Packet(error) => match error.fault() {
                 im_codec::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
-                im_codec::Fault::PeerViolated | im_codec::Fault::LocalLimit => CloseCode::PROTOCOL,
+                im_codec::Fault::PeerViolated | im_codec::Fault::CallerMisused | im_codec::Fault::LocalLimit => {
+                    CloseCode::PROTOCOL
+                }
             },
             Self::Handshake(error) => match error.fault() {
                 im_crypto::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,

@@ -1,6 +1,8 @@
 //! Whatever a peer sends, the answer is a typed error, a close packet with the right code and a reason, and nothing else.
 
-use im_codec::{DEFAULT_MAX_BODY, DecodeError, EncryptionId, HEADER_LEN, Header, Limits, MessageType, encode_packet};
+use im_codec::{
+    DEFAULT_MAX_BODY, DecodeError, EncryptionId, HEADER_LEN, Header, Limits, MessageType, Version, encode_packet,
+};
 use im_proto::*;
 use im_sim::{Pair, configs};
 
@@ -64,7 +66,7 @@ fn bytes_that_are_no_packet_are_named_and_closed_with_a_code() {
         (b"GET / HTTP/1.1\r\n".to_vec(), Error::Packet(DecodeError::Magic { found: b'G' }), CloseCode::PROTOCOL),
         (with(0, 0x67), Error::Packet(DecodeError::Magic { found: 0x67 }), CloseCode::PROTOCOL),
         (with(3, 7), Error::Packet(DecodeError::Version { found: 7 }), CloseCode::UNSUPPORTED),
-        (with(3, 1), Error::Packet(DecodeError::Version { found: 1 }), CloseCode::UNSUPPORTED),
+        (with(3, 1), Error::Packet(DecodeError::VersionOff { found: Version::V1 }), CloseCode::UNSUPPORTED),
         (huge, Error::Packet(DecodeError::BodyTooLarge { len: u32::MAX, max: DEFAULT_MAX_BODY }), CloseCode::TOO_LARGE),
     ];
     for (bytes, error, code) in cases {
