@@ -59,6 +59,7 @@ impl DecodeError {
     pub const fn offset(&self) -> usize {
         match self {
             Self::Magic { .. } => 0,
+            // Byte 0 may still be ours: O of "OUYUNC" is shown by the byte behind it.
             Self::OuyuncLayout { .. } => 1,
             Self::Version { .. } | Self::VersionOff { .. } => 3,
             Self::BodyTooLarge { .. } => 20,
@@ -130,12 +131,11 @@ fn need(n: usize) -> Framing {
 /// Magic, layout and version, as far as the bytes reach.
 #[cold]
 fn check_start(input: &[u8], limits: &Limits) -> Result<(), DecodeError> {
-    match input.first() {
-        Some(&MAGIC) | None => {}
-        Some(b'O') if b"OUYUNC".starts_with(input.get(..6).unwrap_or(input)) && input.len() > 1 => {
-            return Err(DecodeError::OuyuncLayout { release: "6" });
-        }
-        Some(&found) => return Err(DecodeError::Magic { found }),
+    match (input.first(), input.get(1)) {
+        // One byte O may be either, and the answer must not depend on how the bytes were cut.
+        (Some(&MAGIC) | None, _) | (Some(b'O'), None) => {}
+        (Some(b'O'), Some(b'U')) => return Err(DecodeError::OuyuncLayout { release: "6" }),
+        (Some(&found), _) => return Err(DecodeError::Magic { found }),
     }
     if let (Some(&high), Some(&low)) = (input.get(1), input.get(2))
         && looks_like_ouyunc(high, low)

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod batch;
 pub mod body;
 pub mod packet;
 pub mod session;
@@ -24,7 +25,10 @@ pub struct Target {
 
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
-    Target { name: "packet_stream", check: packet::packet_stream, seeds: packet::seeds },
+    Target { name: "packet_stream", check: packet::packet_stream, seeds: packet::stream_seeds },
+    Target { name: "packet_identity", check: packet::packet_identity, seeds: packet::identity_seeds },
+    Target { name: "packet_chunks", check: packet::packet_chunks, seeds: packet::chunk_seeds },
+    Target { name: "http_batch", check: batch::http_batch, seeds: batch::seeds },
     Target { name: "bodies", check: body::bodies, seeds: body::seeds },
     Target { name: "session", check: session::session, seeds: session::seeds },
 ];
