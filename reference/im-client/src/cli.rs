@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Print what arrives, a line `CONVERSATION #SEQ FROM: TEXT` for each message, and ack it.
     #[command(after_help = EXIT_CODES)]
     Listen(ListenArgs),
+    /// Print the fields of a packet given as hex, or say at which byte it is none and what to do. Needs no server.
+    #[command(after_help = EXIT_CODES)]
+    Inspect(InspectArgs),
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +92,14 @@ pub(crate) struct ListenArgs {
     pub(crate) count: Option<u64>,
 }
 
-/// What every subcommand needs.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The packet in hex digits, with or without white space; `-` alone reads it from stdin.
+    #[arg(required = true, value_name = "HEX")]
+    pub(crate) hex: Vec<String>,
+}
+
+/// What every subcommand that connects needs.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// Where the server is: tcp://host:port or ws://host:port/path.

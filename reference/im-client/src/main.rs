@@ -1,4 +1,4 @@
-//! The `im` command: chat, send and listen from a terminal or a script.
+//! The `im` command: chat, send, listen and inspect from a terminal or a script.
 
 #![cfg_attr(
     not(test),
@@ -7,6 +7,7 @@
 
 mod chat;
 mod cli;
+mod inspect;
 mod listen;
 mod print;
 mod send;
@@ -46,5 +47,6 @@ async fn run(cli: &Cli) -> Result<Exit, Box<dyn std::error::Error>> {
         Command::Chat(args) => chat::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Listen(args) => listen::run(args).await,
+        Command::Inspect(args) => inspect::run(args),
     }
 }

@@ -155,3 +155,30 @@ async fn no_content_token_or_key_is_logged() {
         assert!(!log.contains(kept), "{kept} in {log}");
     }
 }
+
+#[tokio::test]
+async fn inspect_prints_a_packet_and_says_where_bytes_are_none() {
+    let im = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_im"));
+        command.arg("inspect").args(args).env_clear().stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    };
+    let hex = "66 0005 02 0000000000000007 00 00000000 00 00 20 00000002 6869";
+    let (code, stdout, stderr) = output(&mut im(&[hex])).await;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.contains("message type   send (32)") && stdout.ends_with("  hi\n"), "{stdout}");
+
+    let mut child = im(&["-"]).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(hex.replace(' ', "\n").as_bytes()).await.unwrap();
+    let piped = soon(child.wait_with_output()).await.unwrap();
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), stdout);
+
+    let (code, stdout, stderr) = output(&mut im(&["66000507"])).await;
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("version        7") && !stdout.contains("packet id"), "{stdout}");
+    assert!(stderr.starts_with("im: byte 3: byte 3 says version 7, which is unknown: use version 2"), "{stderr}");
+
+    let (code, _, stderr) = output(&mut im(&["66x"])).await;
+    assert_eq!((code, stderr.contains("character 3 ('x') is not a hex digit")), (Some(1), true), "{stderr}");
+}
