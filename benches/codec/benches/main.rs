@@ -79,7 +79,7 @@ fn decode(c: &mut Criterion) {
         });
         let mut builder = PacketBuilder::new();
         group.bench_function(BenchmarkId::new("mqtt-protocol-core-shared", size), |b| {
-            b.iter(|| black_box(mqtt_core::next(&mut builder, &mut Cursor::new(black_box(&mqtt_core)))));
+            b.iter(|| black_box(mqtt_core::next(&mut builder, &mut mqtt_core::Cursor::new(black_box(&mqtt_core[..])))));
         });
         group.bench_function(BenchmarkId::new("memcpy", size), |b| copy(b, &im));
     }
@@ -182,7 +182,7 @@ fn decode_encode(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("mqtt-protocol-core", size), |b| {
             b.iter(|| {
                 out.clear();
-                let message = mqtt_core::next(&mut builder, &mut Cursor::new(black_box(&mqtt_core)));
+                let message = mqtt_core::next(&mut builder, &mut mqtt_core::Cursor::new(black_box(&mqtt_core[..])));
                 mqtt_core::encode(&mut out, &message.expect("a publish"));
                 black_box(out.as_slice());
             });
@@ -259,7 +259,7 @@ fn stream(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("mqtt-protocol-core-shared", size), |b| {
             let mut builder = PacketBuilder::new();
             b.iter(|| {
-                let mut input = Cursor::new(black_box(&mqtt_core[..]));
+                let mut input = mqtt_core::Cursor::new(black_box(&mqtt_core[..]));
                 while let Some(packet) = mqtt_core::next(&mut builder, &mut input) {
                     black_box(packet);
                 }

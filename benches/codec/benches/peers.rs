@@ -16,25 +16,25 @@ const TOPIC: &str = "bob";
 const MAX: usize = 1 << 20;
 
 /// rumqtt: PUBLISH with QoS 1; the payload shares the buffer's memory.
-pub mod rumqtt {
+pub(crate) mod rumqtt {
     use super::*;
 
-    pub fn message(body: &[u8]) -> v4::Publish {
+    pub(crate) fn message(body: &[u8]) -> v4::Publish {
         let mut publish = v4::Publish::new(TOPIC, QoS::AtLeastOnce, body);
         publish.pkid = 42;
         publish
     }
 
-    pub fn encode(out: &mut BytesMut, message: &v4::Publish) {
+    pub(crate) fn encode(out: &mut BytesMut, message: &v4::Publish) {
         message.write(out).expect("a valid packet");
     }
 
-    pub fn decode(wire: Bytes) -> v4::Publish {
+    pub(crate) fn decode(wire: Bytes) -> v4::Publish {
         let header = mqttbytes::check(wire.iter(), MAX).expect("a whole packet");
         v4::Publish::read(header, wire).expect("a publish")
     }
 
-    pub fn next(buffer: &mut BytesMut) -> Option<v4::Publish> {
+    pub(crate) fn next(buffer: &mut BytesMut) -> Option<v4::Publish> {
         match v4::Packet::read(buffer, MAX) {
             Ok(v4::Packet::Publish(publish)) => Some(publish),
             _ => None,
@@ -43,22 +43,23 @@ pub mod rumqtt {
 }
 
 /// mqtt-protocol-core: PUBLISH with QoS 1; the packet builder copies into an `Arc<[u8]>`, there is no other way in.
-pub mod mqtt_core {
+pub(crate) mod mqtt_core {
     use super::*;
+    pub(crate) use mqtt::common::Cursor;
     use mqtt::packet::v3_1_1::Publish;
 
-    pub fn message(body: &[u8]) -> Publish {
+    pub(crate) fn message(body: &[u8]) -> Publish {
         let builder = Publish::builder().topic_name(TOPIC).expect("a topic").qos(mqtt::packet::Qos::AtLeastOnce);
         builder.packet_id(42u16).payload(body).build().expect("a valid packet")
     }
 
-    pub fn encode(out: &mut Vec<u8>, message: &Publish) {
+    pub(crate) fn encode(out: &mut Vec<u8>, message: &Publish) {
         for part in message.to_buffers() {
             out.extend_from_slice(&part);
         }
     }
 
-    pub fn next(builder: &mut PacketBuilder, input: &mut Cursor<&[u8]>) -> Option<Publish> {
+    pub(crate) fn next(builder: &mut PacketBuilder, input: &mut Cursor<&[u8]>) -> Option<Publish> {
         match builder.feed(input) {
             PacketBuildResult::Complete(raw) => match raw.data {
                 PacketData::Publish(ref data) => Some(Publish::parse(raw.flags(), data.clone()).expect("a publish").0),
@@ -70,16 +71,16 @@ pub mod mqtt_core {
 }
 
 /// tungstenite: an unmasked binary frame; the payload stays in the buffer.
-pub mod websocket {
+pub(crate) mod websocket {
     use super::*;
 
-    pub fn encode(out: &mut Vec<u8>, body: &[u8]) {
+    pub(crate) fn encode(out: &mut Vec<u8>, body: &[u8]) {
         let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
         header.format(body.len() as u64, out).expect("a vector takes all");
         out.extend_from_slice(body);
     }
 
-    pub fn next<'a>(input: &mut Cursor<&'a [u8]>) -> Option<(FrameHeader, &'a [u8])> {
+    pub(crate) fn next<'a>(input: &mut Cursor<&'a [u8]>) -> Option<(FrameHeader, &'a [u8])> {
         let (header, len) = FrameHeader::parse(input).expect("a frame")?;
         let start = input.position() as usize;
         let payload = input.get_ref().get(start..start + len as usize)?;
@@ -88,7 +89,7 @@ pub mod websocket {
     }
 
     /// With the payload shared, as tungstenite hands it out.
-    pub fn decode(wire: Bytes) -> Frame {
+    pub(crate) fn decode(wire: Bytes) -> Frame {
         let mut cursor = Cursor::new(&wire[..]);
         let (header, _) = FrameHeader::parse(&mut cursor).expect("a frame").expect("a whole one");
         let start = cursor.position() as usize;
@@ -97,20 +98,20 @@ pub mod websocket {
 }
 
 /// prost: a length-delimited message with one bytes field, which shares the buffer's memory.
-pub mod protobuf {
+pub(crate) mod protobuf {
     use super::*;
 
     #[derive(Clone, PartialEq, Message)]
-    pub struct Packet {
+    pub(crate) struct Packet {
         #[prost(bytes = "bytes", tag = "1")]
-        pub body: Bytes,
+        pub(crate) body: Bytes,
     }
 
-    pub fn encode(out: &mut Vec<u8>, message: &Packet) {
+    pub(crate) fn encode(out: &mut Vec<u8>, message: &Packet) {
         message.encode_length_delimited(out).expect("a vector takes all");
     }
 
-    pub fn next(input: &mut Bytes) -> Option<Packet> {
+    pub(crate) fn next(input: &mut Bytes) -> Option<Packet> {
         input.has_remaining().then(|| Packet::decode_length_delimited(input).expect("a message"))
     }
 }
