@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::body::{Body, Kind};
+use crate::budget::Limits;
+use crate::class::{Class, Record};
 
 /// A serialization id: byte 18 of the packet header. 1 to 63 belong to this protocol, 64 to 127 to applications.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,20 +27,6 @@ impl fmt::Debug for FormatId {
     }
 }
 
-/// What a decoder accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest body, in bytes. Every format's decoder allocates no more than a small multiple of what it is given.
-    pub max_body: usize,
-}
-
-impl Default for Limits {
-    /// 64 KiB, the default of the packet.
-    fn default() -> Self {
-        Self { max_body: 64 * 1024 }
-    }
-}
-
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +39,24 @@ pub enum Problem {
     Truncated,
     /// Bytes follow the body.
     TrailingBytes,
+    /// Values nest deeper than the limit.
+    TooDeep,
+    /// More values than the limit.
+    TooManyElements,
+    /// A string longer than the limit.
+    StringTooLong,
+    /// Reading it would allocate more than the limit.
+    AllocationBudget,
+    /// A string that is not text: bad UTF-8, or half of a surrogate pair.
+    BadString,
+    /// It names a class that is not in the class table.
+    UnknownClass,
+    /// It is of another class than its message type has.
+    WrongClass,
+    /// It refers back to a value that may not be shared (anything but strings, byte strings and class descriptions).
+    BackReference,
+    /// A construct of the format that no body of this protocol has.
+    Unsupported,
 }
 
 impl fmt::Display for Problem {
@@ -60,30 +66,69 @@ impl fmt::Display for Problem {
             Self::Malformed => "it is not well-formed",
             Self::Truncated => "it ends early",
             Self::TrailingBytes => "bytes follow its end",
+            Self::TooDeep => "it nests deeper than the limit",
+            Self::TooManyElements => "it has more values than the limit",
+            Self::StringTooLong => "a string in it is longer than the limit",
+            Self::AllocationBudget => "reading it would allocate more than the limit",
+            Self::BadString => "a string in it is not valid text",
+            Self::UnknownClass => "it names a class that is not in the class table",
+            Self::WrongClass => "it is of another class than its message type has",
+            Self::BackReference => "it refers back to a value that may not be shared",
+            Self::Unsupported => "it uses a construct that no body of this protocol has",
         })
     }
 }
 
-/// A body that could not be read. The peer's fault, except for [`Problem::TooLarge`], which may be a local limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {format} body of a {} packet cannot be read: {problem}", kind.name())]
+/// A body that could not be read. The peer's fault, except for what hits a [`Limits`], which may be a local limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     /// Name of the format.
     pub format: &'static str,
     /// What the body should have been.
-    pub kind: Kind,
+    pub class: &'static Class,
     /// What is wrong.
     pub problem: Problem,
+    /// Offset + 1, 0 for unknown.
+    at: u32,
 }
+
+impl DecodeError {
+    /// An error of a format; `offset` is where in the body, if the format knows.
+    pub fn new(format: &'static str, class: &'static Class, problem: Problem, offset: Option<usize>) -> Self {
+        let at = offset.and_then(|at| u32::try_from(at).ok()?.checked_add(1)).unwrap_or(0);
+        Self { format, class, problem, at }
+    }
+
+    /// Where in the body, in bytes, if the format knows.
+    pub const fn offset(&self) -> Option<usize> {
+        match self.at {
+            0 => None,
+            at => Some(at as usize - 1),
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, class, problem, .. } = self;
+        write!(f, "the {format} body of a {} packet cannot be read: {problem}", class.name)?;
+        match self.offset() {
+            Some(at) => write!(f, " (at byte {at})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
 
 /// A body that could not be written. A caller's or a format's fault; the output is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {} body cannot be written as {format}", kind.name())]
+#[error("a {} body cannot be written as {format}", class.name)]
 pub struct EncodeError {
     /// Name of the format.
     pub format: &'static str,
-    /// The body's kind.
-    pub kind: Kind,
+    /// The body's class.
+    pub class: &'static Class,
 }
 
 /// A serialization. Object-safe, so that a session holds whichever was negotiated.
@@ -106,10 +151,22 @@ pub trait Format: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Appends the body to `out`; on an error `out` is as it was.
-    fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    fn encode_record(&self, record: &dyn Record, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Reads exactly one body of `kind`. Bytes after it are an error.
-    fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError>;
+    /// Reads exactly one body of the record's class into it. Bytes after it are an error. On an error the record holds
+    /// anything.
+    fn decode_record(&self, record: &mut dyn Record, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError>;
+
+    /// As [`encode_record`](Self::encode_record), for a body of version 2. A format may have a faster way, with the
+    /// same bytes.
+    fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_record(body.as_record(), out)
+    }
+
+    /// As [`decode_record`](Self::decode_record), for a body of version 2.
+    fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
+        Body::from_record(kind, |record| self.decode_record(record, bytes, limits))
+    }
 }
 
 /// The formats that a side is ready to speak, in its order of preference.
@@ -221,16 +278,26 @@ pub(crate) mod codec {
             C::NAME
         }
 
+        fn encode_record(&self, record: &dyn Record, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+            let _ = out;
+            Err(EncodeError { format: C::NAME, class: record.class() })
+        }
+
+        fn decode_record(&self, record: &mut dyn Record, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
+            let _ = (bytes, limits);
+            Err(DecodeError::new(C::NAME, record.class(), Problem::Unsupported, None))
+        }
+
         fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError> {
             let start = out.len();
             body.visit(Writing::<C>(out, core::marker::PhantomData)).map_err(|()| {
                 out.truncate(start);
-                EncodeError { format: C::NAME, kind: body.kind() }
+                EncodeError { format: C::NAME, class: body.kind().class() }
             })
         }
 
         fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
-            let error = |problem| DecodeError { format: C::NAME, kind, problem };
+            let error = |problem| DecodeError::new(C::NAME, kind.class(), problem, None);
             if bytes.len() > limits.max_body {
                 return Err(error(Problem::TooLarge));
             }

@@ -10,6 +10,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod body;
+mod budget;
+pub mod class;
 mod format;
 #[cfg(feature = "json")]
 mod json;
@@ -17,13 +19,17 @@ mod json;
 mod msgpack;
 #[cfg(feature = "protobuf")]
 mod protobuf;
+mod reader;
 #[cfg(feature = "serde")]
 mod text;
+#[cfg(feature = "v1")]
+pub mod v1;
 #[cfg(any(feature = "serde", feature = "protobuf"))]
 mod wire;
 
 pub use body::{Body, Kind};
-pub use format::{DecodeError, EncodeError, Format, FormatId, Limits, Problem, Registry};
+pub use budget::Limits;
+pub use format::{DecodeError, EncodeError, Format, FormatId, Problem, Registry};
 #[cfg(feature = "json")]
 pub use json::Json;
 #[cfg(feature = "msgpack")]

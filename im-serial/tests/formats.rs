@@ -99,7 +99,7 @@ fn missing_fields_are_defaults_and_unknown_fields_are_skipped() {
 
 #[test]
 fn trailing_bytes_long_bodies_and_hostile_lengths_are_refused() {
-    let limits = Limits { max_body: 4096 };
+    let limits = Limits::new(4096);
     let problem = |format: &dyn Format, kind, bytes: &[u8]| format.decode(kind, bytes, &limits).unwrap_err().problem;
     assert_eq!(problem(&Json, Kind::Ping, b"{} {}"), Problem::TrailingBytes);
     assert_eq!(problem(&MsgPack, Kind::Ping, b"\x80\x80"), Problem::TrailingBytes);
