@@ -7,7 +7,6 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::any::Any;
 use core::fmt;
 
 pub use crate::budget::Budget;
@@ -114,6 +113,9 @@ pub enum Type {
     Record(&'static Class),
     /// Java `List` of strings or objects.
     List(&'static Type),
+    /// A field that Java declares as `Object` and that holds a `String` or null; its values are as of
+    /// [`Str`](Self::Str). Formats that name types on the wire name both.
+    Any,
 }
 
 /// A value of a field, borrowed. Unsigned fields are given with the same bits as their signed type.
@@ -130,7 +132,7 @@ pub enum ValueRef<'a> {
     Int(i32),
     /// See [`Type::Long`], [`Type::ULong`] and [`Type::Id`].
     Long(i64),
-    /// See [`Type::Str`].
+    /// See [`Type::Str`] and [`Type::Any`].
     Str(&'a str),
     /// See [`Type::Bytes`].
     Bytes(&'a [u8]),
@@ -154,7 +156,7 @@ pub enum Value {
     Int(i32),
     /// See [`Type::Long`], [`Type::ULong`] and [`Type::Id`].
     Long(i64),
-    /// See [`Type::Str`].
+    /// See [`Type::Str`] and [`Type::Any`].
     Str(String),
     /// See [`Type::Bytes`].
     Bytes(Vec<u8>),
@@ -164,12 +166,22 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+/// What a field holds that Java declares as `Object`: text or null.
+///
+/// ```
+/// use im_serial::{class::Any, v1::ResponseMessage};
+/// let response = ResponseMessage { code: 500, data: Any(Some("bad".into())), timestamp: 0 };
+/// assert_eq!(format!("{response:?}"), "ResponseMessage { code: 500, data: <3 bytes>, timestamp: 0 }");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Any(pub Option<String>);
+
 /// The value does not fit the field's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongType;
 
 /// A body whose fields are reached by number. Declared with [`record!`](crate::record), not by hand.
-pub trait Record: Any + fmt::Debug + Send + Sync {
+pub trait Record: core::any::Any + fmt::Debug + Send + Sync {
     /// The class.
     fn class(&self) -> &'static Class;
 
@@ -279,6 +291,16 @@ nullable! {
     (Vec<u8>, Type::Bytes, Bytes);
 }
 
+impl FieldValue for Any {
+    const TYPE: Type = Type::Any;
+    fn value(&self) -> ValueRef<'_> {
+        self.0.value()
+    }
+    fn from_value(value: Value) -> Result<Self, WrongType> {
+        Option::from_value(value).map(Self)
+    }
+}
+
 impl<T: Declared> FieldValue for T {
     const TYPE: Type = Type::Record(T::CLASS);
     fn value(&self) -> ValueRef<'_> {
@@ -298,7 +320,7 @@ impl<T: Declared> FieldValue for Option<T> {
         match value {
             Value::Null => Ok(None),
             Value::Record(record) => {
-                let record: Box<dyn Any> = record;
+                let record: Box<dyn core::any::Any> = record;
                 record.downcast().map(|record| Some(*record)).map_err(|_| WrongType)
             }
             _ => Err(WrongType),

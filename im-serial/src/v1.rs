@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::class::{Class, Declared};
+use crate::class::{Any, Class, Declared};
 use crate::record;
 
 record! {
@@ -128,6 +128,18 @@ record! {
         4 => pub content: Option<String>;
         /// When, in Unix milliseconds, by the sender's clock.
         5 => pub create_time: i64 = "createTime" / "createTime";
+    }
+}
+
+record! {
+    /// An answer; deprecated, no message type carries it.
+    pub struct ResponseMessage: "com.ouyu.im.packet.message.ResponseMessage", suid 8_451_950_268_260_139_528 {
+        /// 200 or 500.
+        1 => pub code: i32;
+        /// What it says.
+        2 => pub data: Any;
+        /// When, in Unix milliseconds.
+        3 => pub timestamp: i64;
     }
 }
 
