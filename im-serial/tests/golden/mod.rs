@@ -257,23 +257,31 @@ pub fn tsv_cases() -> Vec<(&'static str, Box<dyn Record>)> {
                 create_time: -1,
                 content_type: -1,
                 content: Some(Vec::new()),
-                base: Message { current_retry: -1, is_delivery: true, ..Default::default() },
+                base: Message { current_retry: -1, ..Default::default() },
                 ..Default::default()
             }),
         ),
     ]
 }
 
+/// Where the vectors of the crate under test are.
+pub const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
+
 /// The bytes of `tests/vectors/<format>/<case>.bin`.
-#[expect(clippy::disallowed_methods, reason = "a test reads its vectors")]
 pub fn vector(format: &str, case: &str) -> Vec<u8> {
-    let path = format!("{}/tests/vectors/{format}/{case}.bin", env!("CARGO_MANIFEST_DIR"));
+    vector_in(VECTORS, format, case)
+}
+
+/// As [`vector`], from another crate's vectors.
+#[expect(clippy::disallowed_methods, reason = "a test reads its vectors")]
+pub fn vector_in(vectors: &str, format: &str, case: &str) -> Vec<u8> {
+    let path = format!("{vectors}/{format}/{case}.bin");
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The bytes of `tests/vectors/ouyu-bodies.tsv` for a sample and serializer.
 pub fn row(serializer: &str, sample: &str) -> Vec<u8> {
-    let path = format!("{}/tests/vectors/ouyu-bodies.tsv", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{VECTORS}/ouyu-bodies.tsv");
     let rows = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let hex = rows
         .lines()
