@@ -149,7 +149,7 @@ impl Link {
             opener,
             format,
             outgoing: Limits::new(peer_max_body),
-            body_limits: im_serial::Limits { max_body: max_body as usize },
+            body_limits: im_serial::Limits::new(max_body as usize),
         });
         Ok(negotiated)
     }

@@ -7,21 +7,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::class::{Class, Declared, Record};
 #[cfg(any(feature = "serde", feature = "protobuf"))]
 use crate::wire::{Make, Visit};
 
-/// Declares the bodies. `[..]` holds the protobuf type and tag; `as "module"` the serde helper; `redacted` keeps a
+/// Declares the bodies. The tag is that of protobuf and thrift; `[..]` holds the protobuf type; `as "module"` the serde helper; `redacted` keeps a
 /// field out of `Debug`, as byte strings always are.
 macro_rules! bodies {
     ($(
         $(#[$doc:meta])*
         $name:ident = $code:literal {
-            $( $(#[$fdoc:meta])* [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
+            $( $(#[$fdoc:meta])* $tag:literal [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
         }
     )*) => {
         $( wire_struct! {
             $(#[$doc])*
-            $name { $( $(#[$fdoc])* [$($pb)*] $field: $ty $(as $with)? $(=> $redacted)?; )* }
+            $name { $( $(#[$fdoc])* $tag [$($pb)*] $field: $ty $(as $with)? $(=> $redacted)?; )* }
         } )*
 
         /// Which body a message type carries. The numbers are the message types of the packet header.
@@ -46,7 +47,12 @@ macro_rules! bodies {
 
             /// The name, as the specification writes it.
             pub const fn name(self) -> &'static str {
-                match self { $( Self::$name => stringify!($name), )* }
+                self.class().name
+            }
+
+            /// The class of its body.
+            pub const fn class(self) -> &'static Class {
+                match self { $( Self::$name => <$name as Declared>::CLASS, )* }
             }
         }
 
@@ -61,6 +67,23 @@ macro_rules! bodies {
             /// The kind, and so the message type, of this body.
             pub const fn kind(&self) -> Kind {
                 match self { $( Self::$name(_) => Kind::$name, )* }
+            }
+
+            /// The body as a record, for formats that are driven by the class table.
+            pub fn as_record(&self) -> &dyn Record {
+                match self { $( Self::$name(body) => body, )* }
+            }
+
+            /// A body of `kind` made by filling an empty one.
+            pub fn from_record<E>(
+                kind: Kind,
+                fill: impl FnOnce(&mut dyn Record) -> Result<(), E>,
+            ) -> Result<Self, E> {
+                Ok(match kind { $( Kind::$name => {
+                    let mut body = $name::default();
+                    fill(&mut body)?;
+                    Self::$name(body)
+                } )* })
             }
 
             /// Calls `with` on the inner body.
@@ -83,7 +106,9 @@ macro_rules! bodies {
 macro_rules! wire_struct {
     (
         $(#[$doc:meta])*
-        $name:ident { $( $(#[$fdoc:meta])* [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )* }
+        $name:ident {
+            $( $(#[$fdoc:meta])* $tag:literal [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
+        }
     ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq)]
@@ -93,10 +118,14 @@ macro_rules! wire_struct {
         pub struct $name {
             $(
                 $(#[$fdoc])*
-                #[cfg_attr(feature = "protobuf", prost($($pb)*))]
+                #[cfg_attr(feature = "protobuf", prost($($pb)*, tag = $tag))]
                 $( #[cfg_attr(feature = "serde", serde(with = $with))] )?
                 pub $field: $ty,
             )*
+        }
+
+        crate::record! { @impl Default $name, concat!("im.", stringify!($name)), 1, [], [],
+            $( $tag, $field: $ty, field_type!($ty $(, $with)?), [], [], []; )*
         }
 
         impl fmt::Debug for $name {
@@ -106,6 +135,15 @@ macro_rules! wire_struct {
                     .finish()
             }
         }
+    };
+}
+
+macro_rules! field_type {
+    ($ty:ty, "crate::text::id") => {
+        crate::class::Type::Id
+    };
+    ($ty:ty $(, $with:tt)?) => {
+        <$ty as crate::class::FieldValue>::TYPE
     };
 }
 
@@ -119,7 +157,13 @@ macro_rules! debug_field {
     ($value:expr, "crate::text::bytes") => {
         &Redacted($value.len())
     };
+    ($value:expr, redacted, "crate::text::string") => {
+        &Redacted($value.len())
+    };
     ($value:expr, "crate::text::id") => {
+        &$value
+    };
+    ($value:expr, "crate::text::string") => {
         &$value
     };
 }
@@ -146,9 +190,9 @@ wire_struct! {
     #[derive(Eq, PartialOrd, Ord, Hash)]
     Conversation {
         /// See [`ConversationKind`].
-        [uint32, tag = 1] kind: u32;
+        1 [uint32] kind: u32;
         /// The other user's id, for a private conversation.
-        [string, tag = 2] id: String;
+        2 [string] id: String as "crate::text::string";
     }
 }
 
@@ -177,33 +221,33 @@ bodies! {
     /// Who the client is. The first packet of a client inside the sealed channel.
     Login = 16 {
         /// The user's id.
-        [string, tag = 1] user: String;
+        1 [string] user: String as "crate::text::string";
         /// The device's id, chosen by the client and stable over restarts.
-        [string, tag = 2] device: String;
+        2 [string] device: String as "crate::text::string";
         /// Proof that the client is the user; what it must be is the server's policy. May be empty.
-        [string, tag = 3] token: String => redacted;
+        3 [string] token: String as "crate::text::string" => redacted;
         /// How many deliveries may be unacked at once; 0 asks for none at all.
-        [uint32, tag = 4] receive_max: u32;
+        4 [uint32] receive_max: u32;
     }
     /// The login was accepted.
     LoginOk = 17 {
         /// The user's id as the server knows it.
-        [string, tag = 1] user: String;
+        1 [string] user: String as "crate::text::string";
         /// The server's clock, in Unix milliseconds.
-        [uint64, tag = 2] server_time_ms: u64;
+        2 [uint64] server_time_ms: u64;
         /// A side that sent nothing for so many seconds sends a ping.
-        [uint32, tag = 3] heartbeat_secs: u32;
+        3 [uint32] heartbeat_secs: u32;
         /// A side that heard nothing for so many seconds closes.
-        [uint32, tag = 4] idle_secs: u32;
+        4 [uint32] idle_secs: u32;
         /// How many messages may be sent and not yet answered.
-        [uint32, tag = 5] send_max: u32;
+        5 [uint32] send_max: u32;
     }
     /// The last packet of a side.
     Close = 18 {
         /// A close code, see the specification.
-        [uint32, tag = 1] code: u32;
+        1 [uint32] code: u32;
         /// For people: what happened and what to do.
-        [string, tag = 2] reason: String;
+        2 [string] reason: String as "crate::text::string";
     }
     /// Asks for a sign of life.
     Ping = 19 {}
@@ -212,58 +256,58 @@ bodies! {
     /// A message to be stored and delivered. The packet id of its header identifies it over retries.
     Send = 32 {
         /// Where to.
-        [message, required, tag = 1] to: Conversation;
+        1 [message, required] to: Conversation;
         /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
-        [uint32, tag = 2] content_type: u32;
+        2 [uint32] content_type: u32;
         /// The content.
-        [bytes = "vec", tag = 3] content: Vec<u8> as "crate::text::bytes";
+        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
     }
     /// The message whose packet id the header repeats is durable.
     Stored = 33 {
         /// The conversation, as the sender names it.
-        [message, required, tag = 1] conversation: Conversation;
+        1 [message, required] conversation: Conversation;
         /// The server's id of the message.
-        [uint64, tag = 2] message_id: u64 as "crate::text::id";
+        2 [uint64] message_id: u64 as "crate::text::id";
         /// Its place in the conversation: dense, from 1.
-        [uint64, tag = 3] seq: u64;
+        3 [uint64] seq: u64;
         /// When it was stored, in Unix milliseconds.
-        [uint64, tag = 4] time_ms: u64;
+        4 [uint64] time_ms: u64;
         /// It was stored by an earlier try.
-        [bool, tag = 5] duplicate: bool;
+        5 [bool] duplicate: bool;
         /// This packet also takes the message's place in the device's own stream: the receiver counts `seq` as had.
-        [bool, tag = 6] in_stream: bool;
+        6 [bool] in_stream: bool;
     }
     /// The message whose packet id the header repeats was not stored.
     Refused = 34 {
         /// A refusal code, see the specification.
-        [uint32, tag = 1] code: u32;
+        1 [uint32] code: u32;
         /// For people: what happened and what to do.
-        [string, tag = 2] reason: String;
+        2 [string] reason: String as "crate::text::string";
         /// The same packet may be sent again later.
-        [bool, tag = 3] retry: bool;
+        3 [bool] retry: bool;
     }
     /// A stored message for this device.
     Deliver = 35 {
         /// The conversation, as the receiver names it.
-        [message, required, tag = 1] conversation: Conversation;
+        1 [message, required] conversation: Conversation;
         /// Who sent it.
-        [string, tag = 2] from: String;
+        2 [string] from: String as "crate::text::string";
         /// The server's id of the message.
-        [uint64, tag = 3] message_id: u64 as "crate::text::id";
+        3 [uint64] message_id: u64 as "crate::text::id";
         /// Its place in the conversation: dense, from 1.
-        [uint64, tag = 4] seq: u64;
+        4 [uint64] seq: u64;
         /// When it was stored, in Unix milliseconds.
-        [uint64, tag = 5] time_ms: u64;
+        5 [uint64] time_ms: u64;
         /// What the content is, as in `Send`.
-        [uint32, tag = 6] content_type: u32;
+        6 [uint32] content_type: u32;
         /// The content.
-        [bytes = "vec", tag = 7] content: Vec<u8> as "crate::text::bytes";
+        7 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
     }
     /// This device has every message of the conversation up to and including `up_to`.
     Delivered = 36 {
         /// The conversation, as this device names it.
-        [message, required, tag = 1] conversation: Conversation;
+        1 [message, required] conversation: Conversation;
         /// The highest seq of the run without a gap.
-        [uint64, tag = 2] up_to: u64;
+        2 [uint64] up_to: u64;
     }
 }

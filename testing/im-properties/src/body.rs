@@ -15,7 +15,7 @@ pub fn bodies(data: &[u8]) {
         let format = formats.get(id).unwrap();
         let mut out = Vec::new();
         format.encode(&body, &mut out).unwrap();
-        let limits = Limits { max_body: out.len() };
+        let limits = Limits::new(out.len());
         assert_eq!(format.decode(kind, &out, &limits).unwrap(), body);
     }
 }
