@@ -98,7 +98,9 @@ fn decode_units(bytes: &[u8], budget: &mut Budget) -> Result<String, Problem> {
 fn unit(rest: &mut &[u8]) -> Option<u32> {
     let (unit, least, tail) = match **rest {
         [a @ 0..=0x7f, ref tail @ ..] => (u32::from(a), 0, tail),
-        [a @ 0xc0..=0xdf, b @ 0x80..=0xbf, ref tail @ ..] => (u32::from(a & 0x1f) << 6 | u32::from(b & 0x3f), 0x80, tail),
+        [a @ 0xc0..=0xdf, b @ 0x80..=0xbf, ref tail @ ..] => {
+            (u32::from(a & 0x1f) << 6 | u32::from(b & 0x3f), 0x80, tail)
+        }
         [a @ 0xe0..=0xef, b @ 0x80..=0xbf, c @ 0x80..=0xbf, ref tail @ ..] => {
             (u32::from(a & 0x0f) << 12 | u32::from(b & 0x3f) << 6 | u32::from(c & 0x3f), 0x800, tail)
         }
@@ -168,9 +170,16 @@ mod tests {
     #[test]
     fn what_is_no_text_is_refused() {
         let budget = || Budget::new(&Limits::default());
-        for bytes in [&b"\xed\xa0\xbd"[..], b"\xed\xb8\x80\xed\xa0\xbd", b"\xff", b"\xed\xa0", b"\xf0\x9f\x98\x80\xed", b"\xed\xa0\xbdx",
-            b"\xc1\x81\xc0\x80", b"\xe0\x80\x80\xc0\x80"]
-        {
+        for bytes in [
+            &b"\xed\xa0\xbd"[..],
+            b"\xed\xb8\x80\xed\xa0\xbd",
+            b"\xff",
+            b"\xed\xa0",
+            b"\xf0\x9f\x98\x80\xed",
+            b"\xed\xa0\xbdx",
+            b"\xc1\x81\xc0\x80",
+            b"\xe0\x80\x80\xc0\x80",
+        ] {
             assert_eq!(decode(bytes, &mut budget()), Err(Problem::BadString), "{bytes:02x?}");
         }
         assert_eq!(decode(b"\xc0\x80", &mut budget()).unwrap(), "\0", "JDK's NUL");

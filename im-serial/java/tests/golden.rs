@@ -14,11 +14,17 @@ const SHARED_STRINGS: [&str; 3] = ["pchat_routed", "push_200", "heartbeat_ack_ro
 fn check(format: &dyn Format, case: &str, expected: &dyn Record, bytes: &[u8], identical: bool) {
     let name = format.name();
     let mut read = (expected.class().new)();
-    format.decode_record(&mut *read, bytes, &Limits::default()).unwrap_or_else(|error| panic!("{name} {case}: {error}"));
+    format
+        .decode_record(&mut *read, bytes, &Limits::default())
+        .unwrap_or_else(|error| panic!("{name} {case}: {error}"));
     assert_eq!(&*read, expected, "{name} {case}");
     let mut written = b"before".to_vec();
     format.encode_record(expected, &mut written).unwrap();
-    assert_eq!(written.strip_prefix(b"before").unwrap() == bytes, identical, "{name} {case}: {written:02x?}\n{bytes:02x?}");
+    assert_eq!(
+        written.strip_prefix(b"before").unwrap() == bytes,
+        identical,
+        "{name} {case}: {written:02x?}\n{bytes:02x?}"
+    );
     let mut again = (expected.class().new)();
     format.decode_record(&mut *again, &written[6..], &Limits::default()).unwrap();
     assert_eq!(&*again, expected, "{name} {case}");

@@ -17,12 +17,7 @@ static HESSIAN: LazyLock<Hessian> = LazyLock::new(Hessian::default);
 static HESSIAN2: LazyLock<Hessian2> = LazyLock::new(Hessian2::default);
 
 /// Decodes, and checks what was allocated in all: also what was freed again counts.
-fn decode_into(
-    format: &dyn Format,
-    record: &mut dyn Record,
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<(), DecodeError> {
+fn decode_into(format: &dyn Format, record: &mut dyn Record, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     let mut result = Ok(());
     let allocated = allocation_counter::measure(|| result = format.decode_record(record, bytes, limits)).bytes_total;
     let allowed = limits.max_total_alloc as u64;
@@ -36,6 +31,13 @@ fn decode<T: Declared>(format: &dyn Format, bytes: &[u8]) -> Result<T, Problem> 
         assert!(error.offset().is_some_and(|at| at <= bytes.len()), "{error}");
         error.problem
     })?;
+    Ok(record)
+}
+
+/// With room for what a long body may need.
+fn decode_generously<T: Declared>(format: &dyn Format, bytes: &[u8]) -> Result<T, Problem> {
+    let mut record = T::default();
+    decode_into(format, &mut record, bytes, &Limits::default()).map_err(|error| error.problem)?;
     Ok(record)
 }
 
@@ -161,48 +163,58 @@ fn damaged_vectors_are_values_or_errors() {
     }
 }
 
+im_serial::record! {
+    /// What the bomb is built of.
+    struct Deep: "x.Deep", suid 1 {
+        1 => lists: Vec<Vec<Vec<Vec<Option<String>>>>>;
+    }
+}
+
+/// Four levels of lists, each of fifty times the same list, up to the innermost with fifty nulls: 2 GB for a reader that
+/// copies what is referred to. `head` is what begins a list; references are to the lists in order of opening.
+fn bomb(
+    level: i32,
+    head: &dyn Fn(i32) -> Vec<u8>,
+    reference: &dyn Fn(i32) -> Vec<u8>,
+    null: u8,
+    end: &[u8],
+) -> Vec<u8> {
+    let elements = match level {
+        3 => vec![null; 50],
+        _ => cat(&[&bomb(level + 1, head, reference, null, end), &reference(level + 1).repeat(49)]),
+    };
+    cat(&[&head(level), &elements, end])
+}
+
 #[test]
 fn a_reference_bomb_is_an_error() {
-    // Four levels of fifty lists, each list again and again the one before: 2 GB for a reader that copies.
-    let element = |level: u32| cat(&[b"q", &(0x7e_0000_u32 + level).to_be_bytes()]);
-    let mut list = jdk_list(50);
-    for level in 0..4 {
-        for _ in 1..50 {
-            list.extend(element(4 + level));
-        }
-        list.extend(b"sq\0\x7e\0\x02\0\0\0\x32w\x04\0\0\0\0");
-    }
-    let body = jdk_routed(&list);
-    assert!(body.len() > 1000);
-    assert_eq!(decode::<PChatMessage>(&*JDK, &body).unwrap_err(), Problem::BackReference);
+    // Handles: 0 class, 1 type, 2 object, 3 ArrayList.
+    let head = |level| match level {
+        0 => jdk_list(50),
+        _ => b"sq\0\x7e\0\x03\0\0\0\x32w\x04\0\0\0\0".to_vec(),
+    };
+    let reference = |level: i32| cat(&[b"q", &(0x7e_0004 + level).to_be_bytes()]);
+    let list = bomb(0, &head, &reference, b'p', b"x");
+    assert!((800..1200).contains(&list.len()), "{}", list.len());
+    let fields = |name| desc(name, 2, &[("Ljava/util/List;", "lists")]);
+    let body = cat(&[b"\xac\xed\0\x05s", &fields("x.Deep"), b"p", &list]);
+    assert_eq!(decode_generously::<Deep>(&*JDK, &body).unwrap_err(), Problem::BackReference);
     // The same in a field that nobody knows.
-    let body = jdk_chat(&[("Ljava/util/List;", "new")], &list);
+    let body = cat(&[b"\xac\xed\0\x05s", &fields(PCHAT), b"p", &list]);
     assert_eq!(decode::<PChatMessage>(&*JDK, &body).unwrap_err(), Problem::BackReference);
 
-    let mut list = Vec::new();
-    for level in 0..4_i32 {
-        list.extend(b"Vl\0\0\0\x32");
-        for _ in 1..50 {
-            list.extend(cat(&[b"R", &(level + 1).to_be_bytes()]));
-        }
-    }
-    for field in ["routingTables", "new"] {
-        let body = one_chat(&[(field, &list)]);
-        assert!(body.len() > 1000);
-        assert_eq!(decode::<PChatMessage>(&*HESSIAN, &body).unwrap_err(), Problem::BackReference);
-    }
-    let mut list = Vec::new();
-    for level in 0..4_u8 {
-        list.extend([0x58, 0xc8, 50]);
-        for _ in 1..50 {
-            list.extend([0x51, 0xc8, level + 1, 0x51, 0x91]);
-        }
-    }
-    for field in ["routingTables", "new"] {
-        let body = two_chat(&[(field, &list)]);
-        assert!(body.len() > 1000);
-        assert_eq!(decode::<PChatMessage>(&*HESSIAN2, &body).unwrap_err(), Problem::BackReference);
-    }
+    let reference = |level: i32| cat(&[b"R", &(1 + level).to_be_bytes()]);
+    let list = bomb(0, &|_| b"Vl\0\0\0\x32".to_vec(), &reference, b'N', b"z");
+    assert!((800..1200).contains(&list.len()), "{}", list.len());
+    let body = cat(&[b"Mt\0\x06x.DeepS\0\x05lists", &list, b"z"]);
+    assert_eq!(decode_generously::<Deep>(&*HESSIAN, &body).unwrap_err(), Problem::BackReference);
+    assert_eq!(decode::<PChatMessage>(&*HESSIAN, &one_chat(&[("new", &list)])).unwrap_err(), Problem::BackReference);
+
+    let reference = |level: i32| vec![0x51, 0x91 + level as u8];
+    let list = bomb(0, &|_| b"X\xc8\x32".to_vec(), &reference, b'N', b"");
+    let body = cat(&[b"C\x06x.Deep\x91\x05lists\x60", &list]);
+    assert_eq!(decode_generously::<Deep>(&*HESSIAN2, &body).unwrap_err(), Problem::BackReference);
+    assert_eq!(decode::<PChatMessage>(&*HESSIAN2, &two_chat(&[("new", &list)])).unwrap_err(), Problem::BackReference);
     for (format, reference) in
         [(&*HESSIAN as &dyn Format, &b"R\0\0\0\0"[..]), (&*HESSIAN2, b"Q\x90"), (&*JDK, b"\xac\xed\0\x05q\0\x7e\0\0")]
     {
@@ -216,12 +228,13 @@ fn every_reference_to_a_string_is_charged() {
     let tables = |references: usize| {
         let mut list = jdk_list(1);
         let routing = desc(ROUTING, 2, &[("Ljava/util/List;", "routedServerAddresses")]);
-        // Handles: 0 chat, 1 message, 2 its type, 3 ArrayList, 4 list, 5 routing, 6 its type, 7 object, 8 list, 9 text.
-        list.extend(cat(&[b"s", &routing, b"p", b"sq\0\x7e\0\x03"]));
+        // Handles: 0 chat, 1 message, 2 its type, 3 object, 4 ArrayList, 5 list, 6 routing, 7 its type, 8 object,
+        // 9 list, 10 text.
+        list.extend(cat(&[b"s", &routing, b"p", b"sq\0\x7e\0\x04"]));
         list.extend((references as i32 + 1).to_be_bytes());
         list.extend(b"w\x04\0\0\0\0");
         list.extend(jdk_str(&text));
-        list.extend(b"q\0\x7e\0\x09".repeat(references));
+        list.extend(b"q\0\x7e\0\x0a".repeat(references));
         list.extend(b"xx");
         jdk_routed(&list)
     };
@@ -484,7 +497,8 @@ fn jdk_passes_over_unknown_fields_of_every_type() {
     let body = jdk_chat(&[("Lx;", "new"), (STRING, "from")], &cat(&[&jdk_str("shared"), b"q\0\x7e\0\x04"]));
     assert_eq!(decode::<PChatMessage>(&*JDK, &body).unwrap().from.as_deref(), Some("shared"));
     // A message with a method of its own wrote more than fields; an annotated class.
-    let body = cat(&[b"\xac\xed\0\x05s", &desc(PCHAT, 3, &[("I", "contentType")]), b"p\0\0\0\x05w\x01!", &integer, b"x"]);
+    let body =
+        cat(&[b"\xac\xed\0\x05s", &desc(PCHAT, 3, &[("I", "contentType")]), b"p\0\0\0\x05w\x01!", &integer, b"x"]);
     assert_eq!(decode::<PChatMessage>(&*JDK, &body).unwrap().content_type, 5);
     // What nobody can pass over.
     for value in [&b"y"[..], b"{", b"}", b"s}\0\0\0\0", b"sp", b"vp", b"up", b"\x7f", b"x", b"w\x01\x01"] {
@@ -817,7 +831,9 @@ fn limits_are_those_of_the_caller() {
     let chat = golden::cases().into_iter().find(|(case, _)| *case == "pchat_nullelem").unwrap().1;
     for (format, folder) in formats() {
         let bytes = golden::vector(folder, "pchat_nullelem");
-        let fails = |limits: &Limits| decode_into(format, &mut *(chat.class().new)(), &bytes, limits).err().map(|error| error.problem);
+        let fails = |limits: &Limits| {
+            decode_into(format, &mut *(chat.class().new)(), &bytes, limits).err().map(|error| error.problem)
+        };
         let base = Limits::new(bytes.len());
         assert_eq!(fails(&base), None);
         let mut limits = base;

@@ -9,35 +9,35 @@ use proptest::prelude::*;
 
 record! {
     /// A record of an application, with everything that a field may be.
-    pub struct Poll: "com.example.vote.Poll", suid 42, extends base: Item {
-        1 => pub question: Option<String>;
-        2 => pub votes: u32;
-        3 => pub weight: i8 = "gewichtÄ" / "weight";
-        4 => pub opened: u64;
-        5 => pub is_open: bool = "isOpen" / "open";
-        6 => pub first: Option<Choice>;
-        7 => pub choices: Vec<Option<Choice>>;
-        8 => pub labels: Option<Vec<Option<String>>>;
-        9 => pub blobs: Vec<Vec<u8>>;
-        10 => pub matrix: Vec<Vec<Choice>>;
-        11 => pub picture: Option<Vec<u8>>;
+    struct Poll: "com.example.vote.Poll", suid 42, extends base: Item {
+        1 => question: Option<String>;
+        2 => votes: u32;
+        3 => weight: i8 = "gewichtÄ" / "weight";
+        4 => opened: u64;
+        5 => is_open: bool = "isOpen" / "open";
+        6 => first: Option<Choice>;
+        7 => choices: Vec<Option<Choice>>;
+        8 => labels: Option<Vec<Option<String>>>;
+        9 => blobs: Vec<Vec<u8>>;
+        10 => matrix: Vec<Vec<Choice>>;
+        11 => picture: Option<Vec<u8>>;
     }
 }
 
 record! {
     /// A superclass.
-    pub struct Item: "com.example.Item", suid -1 {
-        20 => pub id: i64;
-        21 => pub last: Choice;
-        22 => pub number: i32;
+    struct Item: "com.example.Item", suid -1 {
+        20 => id: i64;
+        21 => last: Choice;
+        22 => number: i32;
     }
 }
 
 record! {
     /// One of the answers to choose from.
-    pub struct Choice: "com.example.vote.Choice", suid 43 {
-        1 => pub text: String;
-        2 => pub by: Vec<String>;
+    struct Choice: "com.example.vote.Choice", suid 43 {
+        1 => text: String;
+        2 => by: Vec<String>;
     }
 }
 
@@ -187,9 +187,9 @@ fn unsigned_numbers_travel_with_the_same_bits() {
 /// Another declaration of a class of version 1, as an application may have for a newer peer.
 mod newer {
     im_serial::record! {
-        pub struct Beat: "com.ouyu.im.packet.message.HeartBeatMessage", suid 5 {
-            1 => pub mood: i64;
-            2 => pub from: Option<String>;
+        pub(super) struct Beat: "com.ouyu.im.packet.message.HeartBeatMessage", suid 5 {
+            1 => pub(super) mood: i64;
+            2 => pub(super) from: Option<String>;
         }
     }
 }

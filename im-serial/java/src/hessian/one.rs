@@ -110,9 +110,9 @@ impl Format for Hessian {
         self.with_table(class, |table, root| {
             let mut decoder =
                 Decoder { reader: Reader::new(bytes), budget: Budget::new(limits), table, known: &self.table };
-            decoder.body(record, root, limits).map_err(|problem| {
-                DecodeError::new(NAME, class, problem, Some(decoder.reader.offset()))
-            })
+            decoder
+                .body(record, root, limits)
+                .map_err(|problem| DecodeError::new(NAME, class, problem, Some(decoder.reader.offset())))
         })
     }
 }
@@ -282,7 +282,8 @@ impl<'t> Decoder<'_, 't> {
                     tag @ (b's' | b'S' | b'x' | b'X') => {
                         let name = gather(&mut self.reader, tag, string_chunk, &mut self.budget)?;
                         let at = plan.entries.iter().position(|entry| *entry.name == *name);
-                        expected = plan.entries.get(at.map_or(plan.entries.len(), |at| at + 1)..).unwrap_or_default().iter();
+                        expected =
+                            plan.entries.get(at.map_or(plan.entries.len(), |at| at + 1)..).unwrap_or_default().iter();
                         at.and_then(|at| plan.entries.get(at))
                     }
                     tag => {

@@ -112,9 +112,9 @@ impl Format for Hessian2 {
                 fields: Vec::new(),
                 types: Vec::new(),
             };
-            decoder.body(record, limits).map_err(|problem| {
-                DecodeError::new(NAME, class, problem, Some(decoder.reader.offset()))
-            })
+            decoder
+                .body(record, limits)
+                .map_err(|problem| DecodeError::new(NAME, class, problem, Some(decoder.reader.offset())))
         })
     }
 }
@@ -142,14 +142,16 @@ impl Encoder<'_, '_> {
                 0
             }
             Some(root) if root == at => 0,
-            Some(_) => 1 + match self.others.iter().position(|other| *other == at) {
-                Some(other) => other,
-                None => {
-                    self.out.extend_from_slice(&plan.head);
-                    self.others.push(at);
-                    self.others.len() - 1
+            Some(_) => {
+                1 + match self.others.iter().position(|other| *other == at) {
+                    Some(other) => other,
+                    None => {
+                        self.out.extend_from_slice(&plan.head);
+                        self.others.push(at);
+                        self.others.len() - 1
+                    }
                 }
-            },
+            }
         };
         match u8::try_from(definition) {
             Ok(direct @ 0..16) => self.out.push(0x60 + direct),
@@ -350,9 +352,8 @@ impl<'a, 't> Decoder<'a, 't> {
         let root = table.plan(self.root)?;
         let reach = || root.reach.iter().filter_map(|at| Some((*at, table.plans.get(*at)?)));
         // What Java writes for the class is compared as a whole.
-        let usual = reach().find(|(_, plan)| {
-            plan.head.get(1..).is_some_and(|definition| self.reader.rest().starts_with(definition))
-        });
+        let usual = reach()
+            .find(|(_, plan)| plan.head.get(1..).is_some_and(|definition| self.reader.rest().starts_with(definition)));
         let definition = match usual {
             Some((at, plan)) => {
                 self.budget.elements(plan.entries.len() + 1)?;

@@ -373,9 +373,7 @@ impl<'a, 't> Decoder<'a, 't> {
         let class = self.classes()?.ok_or(Problem::Malformed)?;
         self.assign(Slot::Other)?;
         let find = |desc: Desc| match desc.kind {
-            Kind::Layer(at) => {
-                layers.iter().position(|(layer, _)| *layer == at as usize).ok_or(Problem::WrongClass)
-            }
+            Kind::Layer(at) => layers.iter().position(|(layer, _)| *layer == at as usize).ok_or(Problem::WrongClass),
             Kind::ArrayList | Kind::Array(_) => Err(Problem::WrongClass),
             Kind::Other(problem) => Err(problem),
         };

@@ -24,10 +24,7 @@ pub(super) fn head(plan: usize, tables: &Tables) -> Result<(Vec<u8>, Handles), U
     let mut out = Vec::new();
     out.extend_from_slice(&HEADER);
     out.push(tag::OBJECT);
-    let handles = Handles {
-        names: alloc::vec![None; tables.types.len() + tables.layers.len()],
-        ..Handles::default()
-    };
+    let handles = Handles { names: alloc::vec![None; tables.types.len() + tables.layers.len()], ..Handles::default() };
     let mut encoder = Encoder { out: &mut out, tables, names: &[], handles };
     encoder.classes(plan)?;
     encoder.handles.given += 1;
@@ -35,12 +32,7 @@ pub(super) fn head(plan: usize, tables: &Tables) -> Result<(Vec<u8>, Handles), U
     Ok((out, handles))
 }
 
-pub(super) fn body(
-    record: &dyn Record,
-    root: usize,
-    tables: &Tables,
-    out: &mut Vec<u8>,
-) -> Result<(), Unwritable> {
+pub(super) fn body(record: &dyn Record, root: usize, tables: &Tables, out: &mut Vec<u8>) -> Result<(), Unwritable> {
     let head = tables.heads.get(root).ok_or(Unwritable)?;
     out.reserve(head.bytes.len() + 256);
     out.extend_from_slice(&head.bytes);
@@ -132,7 +124,9 @@ impl Encoder<'_, '_> {
             (Type::Long | Type::ULong | Type::Id, ValueRef::Long(value)) => {
                 self.out.extend_from_slice(&value.to_be_bytes());
             }
-            (Type::Str | Type::Any | Type::Bytes | Type::Record(_) | Type::List(_), ValueRef::Null) => self.out.push(tag::NULL),
+            (Type::Str | Type::Any | Type::Bytes | Type::Record(_) | Type::List(_), ValueRef::Null) => {
+                self.out.push(tag::NULL)
+            }
             (Type::Str | Type::Any, ValueRef::Str(text)) => {
                 self.assign();
                 let len = text::jdk_len(text);
