@@ -1,6 +1,2 @@
-//! Any bytes as cbor.
 #![no_main]
-
-mod serial;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| serial::format(&im_serial::Cbor, false, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| im_properties::serial::cbor(data));

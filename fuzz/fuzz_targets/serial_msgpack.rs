@@ -1,6 +1,2 @@
-//! Any bytes as msgpack.
 #![no_main]
-
-mod serial;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| serial::format(&im_serial::MsgPack, true, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| im_properties::serial::msgpack(data));

@@ -1,6 +1,2 @@
-//! Any bytes as postcard.
 #![no_main]
-
-mod serial;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| serial::format(&im_serial::Postcard, false, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| im_properties::serial::postcard(data));

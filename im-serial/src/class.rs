@@ -417,7 +417,14 @@ impl<T: FieldValue> FieldValue for Option<Vec<T>> {
     fn from_value(value: Value) -> Result<Self, WrongType> {
         match value {
             Value::Null => Ok(None),
-            Value::List(values) => values.into_iter().map(T::from_value).collect::<Result<_, _>>().map(Some),
+            Value::List(values) => {
+                // One allocation of a known size: formats count it before.
+                let mut list = Vec::with_capacity(values.len());
+                for value in values {
+                    list.push(T::from_value(value)?);
+                }
+                Ok(Some(list))
+            }
             _ => Err(WrongType),
         }
     }

@@ -7,7 +7,17 @@
 
 extern crate alloc;
 
+#[cfg(feature = "hessian")]
+mod hessian;
+#[cfg(feature = "jdk")]
+mod jdk;
 mod options;
+#[cfg(any(feature = "jdk", feature = "hessian"))]
+mod table;
 mod text;
 
+#[cfg(feature = "hessian")]
+pub use hessian::{Hessian, Hessian2};
+#[cfg(feature = "jdk")]
+pub use jdk::Jdk;
 pub use options::Options;

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod body;
 pub mod packet;
+pub mod serial;
 pub mod session;
 
 /// A fuzz target: a property and inputs that reach deep into it.
@@ -31,4 +32,17 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http_batch", check: batch::http_batch, seeds: batch::seeds },
     Target { name: "bodies", check: body::bodies, seeds: body::seeds },
     Target { name: "session", check: session::session, seeds: session::seeds },
+    Target { name: "serial_json", check: serial::json, seeds: serial::json_seeds },
+    Target { name: "serial_protobuf", check: serial::protobuf, seeds: serial::protobuf_seeds },
+    Target { name: "serial_msgpack", check: serial::msgpack, seeds: serial::msgpack_seeds },
+    Target { name: "serial_thrift", check: serial::thrift, seeds: serial::thrift_seeds },
+    Target { name: "serial_postcard", check: serial::postcard, seeds: serial::postcard_seeds },
+    Target { name: "serial_cbor", check: serial::cbor, seeds: serial::cbor_seeds },
+    Target { name: "serial_bincode", check: serial::bincode, seeds: serial::bincode_seeds },
+    Target { name: "serial_jdk", check: serial::jdk, seeds: serial::jdk_seeds },
+    Target { name: "serial_hessian", check: serial::hessian, seeds: serial::hessian_seeds },
+    Target { name: "serial_hessian2", check: serial::hessian2, seeds: serial::hessian2_seeds },
+    Target { name: "serial_kryo5", check: serial::kryo5, seeds: serial::kryo5_seeds },
+    Target { name: "serial_kryo4", check: serial::kryo4, seeds: serial::kryo4_seeds },
+    Target { name: "serial_fst", check: serial::fst, seeds: serial::fst_seeds },
 ];
