@@ -346,7 +346,14 @@ impl<T: FieldValue> FieldValue for Option<Vec<T>> {
     fn from_value(value: Value) -> Result<Self, WrongType> {
         match value {
             Value::Null => Ok(None),
-            Value::List(values) => values.into_iter().map(T::from_value).collect::<Result<_, _>>().map(Some),
+            Value::List(values) => {
+                // Exactly as large as it must be, so that a decoder can count it before.
+                let mut list = Vec::with_capacity(values.len());
+                for value in values {
+                    list.push(T::from_value(value)?);
+                }
+                Ok(Some(list))
+            }
             _ => Err(WrongType),
         }
     }

@@ -7,7 +7,19 @@
 
 extern crate alloc;
 
+#[cfg(any(feature = "kryo", feature = "fst"))]
+mod classes;
+#[cfg(feature = "fst")]
+mod fst;
+#[cfg(feature = "kryo")]
+mod kryo;
 mod options;
+#[cfg(any(feature = "kryo", feature = "fst"))]
+mod plan;
 mod text;
 
+#[cfg(feature = "fst")]
+pub use fst::Fst;
+#[cfg(feature = "kryo")]
+pub use kryo::{Kryo, KryoVersion};
 pub use options::Options;

@@ -82,12 +82,14 @@ fn decode_units(bytes: &[u8], budget: &mut Budget) -> Result<String, Problem> {
     let mut bad = None;
     let mut count = 0;
     let units = units.map_while(|unit| unit.map_err(|problem| bad = Some(problem)).ok()).inspect(|_| count += 1);
-    let text = char::decode_utf16(units).collect::<Result<String, _>>().map_err(|_| Problem::BadString);
+    // No character takes more bytes in UTF-8 than unit by unit, so this is all that is allocated.
+    let mut text = String::with_capacity(bytes.len());
+    let decoded = char::decode_utf16(units).try_for_each(|character| character.map(|character| text.push(character)));
     if let Some(problem) = bad {
         return Err(problem);
     }
     budget.units(count)?;
-    text
+    decoded.map(|()| text).map_err(|_| Problem::BadString)
 }
 
 #[cfg(test)]

@@ -257,7 +257,7 @@ pub fn tsv_cases() -> Vec<(&'static str, Box<dyn Record>)> {
                 create_time: -1,
                 content_type: -1,
                 content: Some(Vec::new()),
-                base: Message { current_retry: -1, is_delivery: true, ..Default::default() },
+                base: Message { current_retry: -1, ..Default::default() },
                 ..Default::default()
             }),
         ),
