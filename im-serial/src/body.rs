@@ -124,7 +124,7 @@ macro_rules! wire_struct {
             )*
         }
 
-        crate::record! { @impl $name, concat!("im.", stringify!($name)), 1, [], [],
+        crate::record! { @impl Default $name, concat!("im.", stringify!($name)), 1, [], [],
             $( $tag, $field: $ty, field_type!($ty $(, $with)?), [], [], []; )*
         }
 
@@ -157,7 +157,13 @@ macro_rules! debug_field {
     ($value:expr, "crate::text::bytes") => {
         &Redacted($value.len())
     };
+    ($value:expr, redacted, "crate::text::string") => {
+        &Redacted($value.len())
+    };
     ($value:expr, "crate::text::id") => {
+        &$value
+    };
+    ($value:expr, "crate::text::string") => {
         &$value
     };
 }
@@ -186,7 +192,7 @@ wire_struct! {
         /// See [`ConversationKind`].
         1 [uint32] kind: u32;
         /// The other user's id, for a private conversation.
-        2 [string] id: String;
+        2 [string] id: String as "crate::text::string";
     }
 }
 
@@ -215,18 +221,18 @@ bodies! {
     /// Who the client is. The first packet of a client inside the sealed channel.
     Login = 16 {
         /// The user's id.
-        1 [string] user: String;
+        1 [string] user: String as "crate::text::string";
         /// The device's id, chosen by the client and stable over restarts.
-        2 [string] device: String;
+        2 [string] device: String as "crate::text::string";
         /// Proof that the client is the user; what it must be is the server's policy. May be empty.
-        3 [string] token: String => redacted;
+        3 [string] token: String as "crate::text::string" => redacted;
         /// How many deliveries may be unacked at once; 0 asks for none at all.
         4 [uint32] receive_max: u32;
     }
     /// The login was accepted.
     LoginOk = 17 {
         /// The user's id as the server knows it.
-        1 [string] user: String;
+        1 [string] user: String as "crate::text::string";
         /// The server's clock, in Unix milliseconds.
         2 [uint64] server_time_ms: u64;
         /// A side that sent nothing for so many seconds sends a ping.
@@ -241,7 +247,7 @@ bodies! {
         /// A close code, see the specification.
         1 [uint32] code: u32;
         /// For people: what happened and what to do.
-        2 [string] reason: String;
+        2 [string] reason: String as "crate::text::string";
     }
     /// Asks for a sign of life.
     Ping = 19 {}
@@ -276,7 +282,7 @@ bodies! {
         /// A refusal code, see the specification.
         1 [uint32] code: u32;
         /// For people: what happened and what to do.
-        2 [string] reason: String;
+        2 [string] reason: String as "crate::text::string";
         /// The same packet may be sent again later.
         3 [bool] retry: bool;
     }
@@ -285,7 +291,7 @@ bodies! {
         /// The conversation, as the receiver names it.
         1 [message, required] conversation: Conversation;
         /// Who sent it.
-        2 [string] from: String;
+        2 [string] from: String as "crate::text::string";
         /// The server's id of the message.
         3 [uint64] message_id: u64 as "crate::text::id";
         /// Its place in the conversation: dense, from 1.

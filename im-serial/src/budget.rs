@@ -3,10 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::class::{Type, Value};
 use crate::format::Problem;
 
-/// What a decoder accepts. Formats that are driven by the class table obey all of it; those of other crates obey
-/// `max_body` and limits of their own, so that what they allocate is a small multiple of the body.
+/// What a decoder accepts. Reading by the class table obeys all of it. Where a body of version 2 is read by code that its
+/// format's crate derives, only `max_body` and `max_depth` apply: such a body has no lists, so that what it allocates is
+/// bounded by its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -112,11 +114,26 @@ impl Budget {
 
     /// A copy of a UTF-8 string, checked and counted.
     pub fn utf8(&mut self, bytes: &[u8]) -> Result<String, Problem> {
-        let text = core::str::from_utf8(bytes).map_err(|_| Problem::BadString)?;
-        if bytes.len() > self.string_units {
+        self.text(core::str::from_utf8(bytes).map_err(|_| Problem::BadString)?)
+    }
+
+    /// A copy of a string, checked and counted.
+    pub fn text(&mut self, text: &str) -> Result<String, Problem> {
+        if text.len() > self.string_units {
             self.units(text.chars().map(char::len_utf16).sum())?;
         }
-        self.alloc(bytes.len())?;
+        self.alloc(text.len())?;
         Ok(String::from(text))
+    }
+
+    /// Counts one element of a list, with its place in the list while it is read, when the list may have twice the room
+    /// that it needs and be on the move, and in the field. What the element points at is extra.
+    pub fn element(&mut self, ty: &Type) -> Result<(), Problem> {
+        let size = match ty {
+            Type::Record(class) => class.size,
+            _ => size_of::<String>(),
+        };
+        self.elements(1)?;
+        self.alloc(3 * (size_of::<Value>() + size))
     }
 }

@@ -1,8 +1,8 @@
 //! The class table: what a table-driven format must know of a body, and how it reaches the fields.
 //!
 //! A body is declared once ([`record!`](crate::record) or the list in [`body`](crate::body)); the declaration gives the
-//! struct and its [`Class`]. Thrift, the version 1 side of JSON and protobuf, and all Java formats are written against
-//! this table, so that a new body costs no new code in any of them.
+//! struct and its [`Class`]. Thrift, all Java formats, and the other formats for all but the bodies of version 2 are written
+//! against this table, so that a new body costs no new code in any of them.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -28,8 +28,22 @@ pub struct Class {
     pub fields: &'static [Field],
     /// Extra JSON properties that repeat a field (a Java getter without a field of its own): name and field number.
     pub json_copies: &'static [(&'static str, usize)],
+    /// What a field holds that a body does not have.
+    pub presence: Presence,
+    /// How many bytes a record takes in memory, without what its fields point at.
+    pub size: usize,
     /// Makes one with every field at its default.
     pub new: fn() -> Box<dyn Record>,
+}
+
+/// What it means that a body does not have a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// As in Java: everything but numbers and booleans may be null, and null is not the same as empty. Numbers and
+    /// booleans are always written.
+    Null,
+    /// The field has its default, and there is no null. Formats with field numbers leave out what is at its default.
+    Default,
 }
 
 impl Class {
@@ -54,6 +68,63 @@ impl Class {
     /// Every field with its number, the parent's included.
     pub fn all(&self) -> impl Iterator<Item = (usize, &'static Field)> + '_ {
         (0..self.len()).filter_map(|number| Some((number, self.field(number)?)))
+    }
+
+    /// As [`all`](Self::all), in the order of the tags.
+    pub fn by_tag(&self) -> impl Iterator<Item = (usize, &'static Field)> + '_ {
+        let natural = self.all().is_sorted_by_key(|(_, field)| field.tag);
+        let mut sorted = Vec::new();
+        if !natural {
+            sorted.extend(self.all());
+            sorted.sort_by_key(|(_, field)| field.tag);
+        }
+        natural.then(|| self.all()).into_iter().flatten().chain(sorted)
+    }
+
+    /// The properties that Jackson writes, in its order, with the number and type of their fields: the superclass' first,
+    /// then the class's own with their copies; last the booleans that are named after a getter `isX`.
+    pub fn properties(&self) -> impl Iterator<Item = (&'static str, usize, Type)> + '_ {
+        let after = |field: &Field| field.ty == Type::Bool && field.json != field.name;
+        let levels = 0..self.levels();
+        let main = levels.clone().rev().flat_map(move |level| {
+            let own = self.level(level).filter(move |(_, field)| !after(field));
+            let copies = self.ancestor(level).map_or(&[][..], |(class, _)| class.json_copies);
+            let first = self.ancestor(level).map_or(0, |(_, first)| first);
+            let copies = copies.iter().filter_map(move |(name, number)| {
+                let field = self.field(first + number)?;
+                Some((*name, first + number, field.ty))
+            });
+            own.filter(|(_, field)| field.json_written)
+                .map(|(number, field)| (field.json, number, field.ty))
+                .chain(copies)
+        });
+        let last = levels.flat_map(move |level| {
+            let own = self.level(level).filter(move |(_, field)| after(field));
+            own.filter(|(_, field)| field.json_written).map(|(number, field)| (field.json, number, field.ty))
+        });
+        main.chain(last)
+    }
+
+    /// How many classes there are up to the root.
+    fn levels(&self) -> usize {
+        1 + self.parent.map_or(0, Class::levels)
+    }
+
+    /// The class so many levels up, and the number of its first field.
+    fn ancestor(&self, level: usize) -> Option<(&Class, usize)> {
+        let (mut class, mut first) = (self, 0);
+        for _ in 0..level {
+            first += class.fields.len();
+            class = class.parent?;
+        }
+        Some((class, first))
+    }
+
+    /// The fields of the class so many levels up.
+    fn level(&self, level: usize) -> impl Iterator<Item = (usize, &'static Field)> + '_ {
+        self.ancestor(level).into_iter().flat_map(|(class, first)| {
+            class.fields.iter().enumerate().map(move |(number, field)| (first + number, field))
+        })
     }
 }
 
@@ -453,7 +524,7 @@ macro_rules! record {
             pub $base: $parent, )?
         }
 
-        $crate::record! { @impl $name, $java, $suid, [$($base: $parent)?], [$($( ($copy, $number) ),*)?],
+        $crate::record! { @impl Null $name, $java, $suid, [$($base: $parent)?], [$($( ($copy, $number) ),*)?],
             $( $tag, $field: $ty, <$ty as $crate::class::FieldValue>::TYPE,
                [$($jname)?], [$($($json)? $($json_in)?)?], [$($($json_in)?)?]; )*
         }
@@ -467,7 +538,7 @@ macro_rules! record {
             }
         }
     };
-    (@impl $name:ident, $java:expr, $suid:literal, [$($base:ident: $parent:ty)?], [$($copies:expr),*],
+    (@impl $presence:ident $name:ident, $java:expr, $suid:literal, [$($base:ident: $parent:ty)?], [$($copies:expr),*],
         $( $tag:literal, $field:ident: $ty:ty, $type:expr, [$($jname:literal)?], [$($json:literal)?], [$($json_in:literal)?]; )*
     ) => {
         impl $crate::class::Declared for $name {
@@ -484,6 +555,8 @@ macro_rules! record {
                     ty: $type,
                 }, )* ],
                 json_copies: &[ $($copies),* ],
+                presence: $crate::class::Presence::$presence,
+                size: ::core::mem::size_of::<$name>(),
                 new: || $crate::class::boxed::<$name>(),
             };
         }

@@ -1,6 +1,5 @@
 //! One interface for every serialization.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -9,16 +8,66 @@ use crate::budget::Limits;
 use crate::class::{Class, Record};
 
 /// A serialization id: byte 18 of the packet header. 1 to 63 belong to this protocol, 64 to 127 to applications.
+///
+/// ```
+/// use im_serial::FormatId;
+/// assert_eq!(FormatId::KRYO.known_name(), Some("kryo"));
+/// assert!(FormatId(64).is_application() && FormatId(64).known_name().is_none());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FormatId(pub u8);
 
-impl FormatId {
+macro_rules! format_ids {
+    ($( $(#[$doc:meta])* $name:ident = $id:literal, $text:literal; )*) => {
+        impl FormatId {
+            $( $(#[$doc])* pub const $name: Self = Self($id); )*
+
+            /// Every id of this protocol.
+            pub const KNOWN: &[Self] = &[$( Self::$name ),*];
+
+            /// What the specification calls this id, whether or not its format is compiled in or enabled.
+            pub const fn known_name(self) -> Option<&'static str> {
+                match self.0 {
+                    $( $id => Some($text), )*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+format_ids! {
+    /// Java's `ObjectOutputStream`.
+    JDK = 1, "jdk";
     /// JSON.
-    pub const JSON: Self = Self(2);
-    /// Protocol Buffers.
-    pub const PROTOBUF: Self = Self(6);
+    JSON = 2, "json";
+    /// Hessian 1.
+    HESSIAN = 3, "hessian";
+    /// Hessian 2.
+    HESSIAN2 = 4, "hessian2";
+    /// Kryo.
+    KRYO = 5, "kryo";
+    /// Protocol Buffers, which is also what protostuff writes.
+    PROTOBUF = 6, "protobuf";
+    /// Thrift's compact protocol.
+    THRIFT = 7, "thrift";
+    /// FST's JSON form.
+    FST = 8, "fst";
     /// MessagePack, structs as maps.
-    pub const MSGPACK: Self = Self(16);
+    MSGPACK = 16, "msgpack";
+    /// postcard.
+    POSTCARD = 17, "postcard";
+    /// CBOR, structs as maps.
+    CBOR = 18, "cbor";
+    /// The standard layout of bincode 2.
+    BINCODE = 19, "bincode";
+}
+
+impl FormatId {
+    /// Whether the id is one of those that applications may give to formats of their own: 64 to 127.
+    pub const fn is_application(self) -> bool {
+        matches!(self.0, 64..=127)
+    }
 }
 
 impl fmt::Debug for FormatId {
@@ -166,142 +215,5 @@ pub trait Format: Send + Sync {
     /// As [`decode_record`](Self::decode_record), for a body of version 2.
     fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
         Body::from_record(kind, |record| self.decode_record(record, bytes, limits))
-    }
-}
-
-/// The formats that a side is ready to speak, in its order of preference.
-///
-/// ```
-/// # #[cfg(all(feature = "json", feature = "protobuf", feature = "msgpack"))] {
-/// use im_serial::{FormatId, Registry};
-/// let formats = Registry::default();
-/// assert_eq!(formats.ids(), [FormatId::PROTOBUF, FormatId::MSGPACK, FormatId::JSON]);
-/// assert_eq!(formats.get(FormatId::JSON).unwrap().name(), "json");
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Registry {
-    formats: Vec<Arc<dyn Format>>,
-}
-
-impl Registry {
-    /// No format yet.
-    pub const fn empty() -> Self {
-        Self { formats: Vec::new() }
-    }
-
-    /// Adds a format at the end; one with the same id is replaced in its place.
-    #[must_use]
-    pub fn with(mut self, format: impl Format + 'static) -> Self {
-        let format: Arc<dyn Format> = Arc::new(format);
-        match self.formats.iter_mut().find(|known| known.id() == format.id()) {
-            Some(known) => *known = format,
-            None => self.formats.push(format),
-        }
-        self
-    }
-
-    /// Only the formats of `ids`, in that order; unknown ids are left out.
-    #[must_use]
-    pub fn select(&self, ids: &[FormatId]) -> Self {
-        Self { formats: ids.iter().filter_map(|id| self.get(*id)).cloned().collect() }
-    }
-
-    /// The format with this id.
-    pub fn get(&self, id: FormatId) -> Option<&Arc<dyn Format>> {
-        self.formats.iter().find(|format| format.id() == id)
-    }
-
-    /// The ids, most preferred first.
-    pub fn ids(&self) -> Vec<FormatId> {
-        self.formats.iter().map(|format| format.id()).collect()
-    }
-}
-
-impl Default for Registry {
-    /// Every format that is compiled in: protobuf, MessagePack, JSON.
-    fn default() -> Self {
-        let registry = Self::empty();
-        #[cfg(feature = "protobuf")]
-        let registry = registry.with(crate::Protobuf);
-        #[cfg(feature = "msgpack")]
-        let registry = registry.with(crate::MsgPack);
-        #[cfg(feature = "json")]
-        let registry = registry.with(crate::Json);
-        registry
-    }
-}
-
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.formats.iter().map(|format| format.name())).finish()
-    }
-}
-
-#[cfg(any(feature = "serde", feature = "protobuf"))]
-pub(crate) mod codec {
-    //! What the formats of this crate are made of, one for all bodies.
-    use super::*;
-    use crate::wire::{Make, Visit, Wire};
-
-    /// A serialization of every body type. Not nameable outside of this crate.
-    pub trait Codec: Send + Sync {
-        const ID: FormatId;
-        const NAME: &'static str;
-        fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()>;
-        /// Exactly one value; bytes after it are a problem.
-        fn read<T: Wire>(bytes: &[u8]) -> Result<T, Problem>;
-    }
-
-    struct Writing<'a, C>(&'a mut Vec<u8>, core::marker::PhantomData<C>);
-    impl<C: Codec> Visit for Writing<'_, C> {
-        type Out = Result<(), ()>;
-        fn visit<T: Wire>(self, body: &T) -> Self::Out {
-            C::write(body, self.0)
-        }
-    }
-
-    struct Reading<'a, C>(&'a [u8], core::marker::PhantomData<C>);
-    impl<C: Codec> Make for Reading<'_, C> {
-        type Error = Problem;
-        fn make<T: Wire>(self) -> Result<T, Problem> {
-            C::read(self.0)
-        }
-    }
-
-    impl<C: Codec> Format for C {
-        fn id(&self) -> FormatId {
-            C::ID
-        }
-
-        fn name(&self) -> &'static str {
-            C::NAME
-        }
-
-        fn encode_record(&self, record: &dyn Record, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-            let _ = out;
-            Err(EncodeError { format: C::NAME, class: record.class() })
-        }
-
-        fn decode_record(&self, record: &mut dyn Record, bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
-            let _ = (bytes, limits);
-            Err(DecodeError::new(C::NAME, record.class(), Problem::Unsupported, None))
-        }
-
-        fn encode(&self, body: &Body, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-            let start = out.len();
-            body.visit(Writing::<C>(out, core::marker::PhantomData)).map_err(|()| {
-                out.truncate(start);
-                EncodeError { format: C::NAME, class: body.kind().class() }
-            })
-        }
-
-        fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
-            let error = |problem| DecodeError::new(C::NAME, kind.class(), problem, None);
-            if bytes.len() > limits.max_body {
-                return Err(error(Problem::TooLarge));
-            }
-            Body::make(kind, Reading::<C>(bytes, core::marker::PhantomData)).map_err(error)
-        }
     }
 }

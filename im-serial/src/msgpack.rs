@@ -4,39 +4,51 @@ use alloc::vec::Vec;
 use std::io::ErrorKind;
 
 use rmp_serde::decode::Error;
+use serde::de::DeserializeSeed;
+use serde::{Deserialize, Serialize};
 
-use crate::format::codec::Codec;
+use crate::budget::Limits;
+use crate::codec::SerdeCodec;
 use crate::format::{FormatId, Problem};
-use crate::wire::Wire;
+use crate::table::Style;
 
 /// MessagePack, by rmp-serde.
+///
+/// ```
+/// use im_serial::{Format, FormatId, MsgPack};
+/// assert_eq!((MsgPack.id(), MsgPack.name()), (FormatId::MSGPACK, "msgpack"));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MsgPack;
 
-/// The bodies nest two deep; the rest is room for unknown fields.
-const MAX_DEPTH: usize = 16;
-
-impl Codec for MsgPack {
+impl SerdeCodec for MsgPack {
     const ID: FormatId = FormatId::MSGPACK;
     const NAME: &'static str = "msgpack";
+    const STYLE: Style = Style::Properties;
 
-    fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()> {
-        rmp_serde::encode::write_named(out, body).map_err(|_| ())
+    fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
+        rmp_serde::encode::write_named(out, value).map_err(|_| ())
     }
 
-    fn read<T: Wire>(bytes: &[u8]) -> Result<T, Problem> {
-        let mut reader = rmp_serde::Deserializer::new(bytes);
-        reader.set_max_depth(MAX_DEPTH);
-        let value = T::deserialize(&mut reader).map_err(|error| problem(&error))?;
-        if reader.get_ref().is_empty() { Ok(value) } else { Err(Problem::TrailingBytes) }
+    fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], limits: &Limits) -> Result<S::Value, Problem> {
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+        reader.set_max_depth(limits.max_depth);
+        let value = seed.deserialize(&mut reader).map_err(|error| problem(&error))?;
+        // The reader does not tell what is left, but a next value has a marker.
+        match bool::deserialize(&mut reader) {
+            Err(Error::InvalidMarkerRead(_)) => Ok(value),
+            Ok(_) | Err(_) => Err(Problem::TrailingBytes),
+        }
     }
 }
 
 fn problem(error: &Error) -> Problem {
-    if let Error::InvalidMarkerRead(io) | Error::InvalidDataRead(io) = error
-        && io.kind() == ErrorKind::UnexpectedEof
-    {
-        return Problem::Truncated;
+    match error {
+        Error::InvalidMarkerRead(io) | Error::InvalidDataRead(io) if io.kind() == ErrorKind::UnexpectedEof => {
+            Problem::Truncated
+        }
+        Error::DepthLimitExceeded => Problem::TooDeep,
+        Error::Utf8Error(_) => Problem::BadString,
+        _ => Problem::Malformed,
     }
-    Problem::Malformed
 }

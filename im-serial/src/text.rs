@@ -16,7 +16,8 @@ pub(crate) mod bytes {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        if from.is_human_readable() { from.deserialize_str(Base64) } else { from.deserialize_byte_buf(Raw) }
+        // Borrowed: bincode allocates for what is declared when it is asked for an owned value.
+        if from.is_human_readable() { from.deserialize_str(Base64) } else { from.deserialize_bytes(Raw) }
     }
 
     struct Base64;
@@ -44,6 +45,37 @@ pub(crate) mod bytes {
         }
         fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
             Ok(bytes)
+        }
+    }
+}
+
+/// Strings, read as borrowed ones: bincode allocates for what is declared when it is asked for an owned value.
+pub(crate) mod string {
+    use alloc::string::String;
+    use core::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        from.deserialize_str(Text)
+    }
+
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(String::from(text))
+        }
+        fn visit_string<E: Error>(self, text: String) -> Result<String, E> {
+            Ok(text)
         }
     }
 }
