@@ -418,7 +418,7 @@ impl<T: FieldValue> FieldValue for Option<Vec<T>> {
         match value {
             Value::Null => Ok(None),
             Value::List(values) => {
-                // Exactly as large as it must be, so that a decoder can count it before.
+                // One allocation of a known size: formats count it before.
                 let mut list = Vec::with_capacity(values.len());
                 for value in values {
                     list.push(T::from_value(value)?);

@@ -40,6 +40,12 @@ impl Options {
         self
     }
 
+    /// The classes that have an alias or a `serialVersionUID` here.
+    #[cfg(any(feature = "jdk", feature = "hessian"))]
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &'static Class> + '_ {
+        self.aliases.iter().map(|(class, _)| *class).chain(self.suids.iter().map(|(class, _)| *class))
+    }
+
     /// The name to write.
     pub fn java_name(&self, class: &'static Class) -> &str {
         self.aliases.iter().find(|(known, _)| *known == class).map_or(class.java, |(_, name)| name)

@@ -13,6 +13,12 @@ pub(crate) fn units(text: &str) -> usize {
     text.bytes().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
 }
 
+/// As [`units`], of what [`write`] wrote.
+#[cfg(feature = "hessian")]
+pub(crate) fn encoded_units(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
 /// Appends the text unit by unit.
 pub(crate) fn write(text: &str, out: &mut Vec<u8>) {
     if !text.bytes().any(|byte| byte >= 0xf0) {
@@ -65,31 +71,73 @@ pub(crate) fn decode(bytes: &[u8], budget: &mut Budget) -> Result<String, Proble
 
 fn decode_units(bytes: &[u8], budget: &mut Budget) -> Result<String, Problem> {
     budget.alloc(bytes.len())?;
-    let mut rest = bytes;
-    let units = core::iter::from_fn(|| {
-        let (unit, len) = match *rest {
-            [] => return None,
-            [a @ 0..=0x7f, ..] => (Ok(u16::from(a)), 1),
-            [a @ 0xc0..=0xdf, b @ 0x80..=0xbf, ..] => (Ok(u16::from(a & 0x1f) << 6 | u16::from(b & 0x3f)), 2),
-            [a @ 0xe0..=0xef, b @ 0x80..=0xbf, c @ 0x80..=0xbf, ..] => {
-                (Ok(u16::from(a & 0x0f) << 12 | u16::from(b & 0x3f) << 6 | u16::from(c & 0x3f)), 3)
-            }
-            _ => (Err(Problem::BadString), rest.len()),
-        };
-        rest = rest.get(len..).unwrap_or_default();
-        Some(unit)
-    });
-    let mut bad = None;
-    let mut count = 0;
-    let units = units.map_while(|unit| unit.map_err(|problem| bad = Some(problem)).ok()).inspect(|_| count += 1);
-    // No character takes more bytes in UTF-8 than unit by unit, so this is all that is allocated.
+    // No character is longer as UTF-8 than as units, so this is the only allocation.
     let mut text = String::with_capacity(bytes.len());
-    let decoded = char::decode_utf16(units).try_for_each(|character| character.map(|character| text.push(character)));
-    if let Some(problem) = bad {
-        return Err(problem);
+    let (mut rest, mut high, mut units) = (bytes, None, 0);
+    while !rest.is_empty() {
+        let unit = unit(&mut rest).ok_or(Problem::BadString)?;
+        units += 1;
+        match (high.take(), unit) {
+            (None, 0xd800..=0xdbff) => high = Some(unit & 0x3ff),
+            (Some(high), 0xdc00..=0xdfff) => {
+                text.extend(char::from_u32(0x10000 + (high << 10 | unit & 0x3ff)));
+            }
+            // Half a pair alone is no character.
+            (None, _) => text.push(char::from_u32(unit).ok_or(Problem::BadString)?),
+            (Some(_), _) => return Err(Problem::BadString),
+        }
     }
-    budget.units(count)?;
-    decoded.map(|()| text).map_err(|_| Problem::BadString)
+    if high.is_some() {
+        return Err(Problem::BadString);
+    }
+    budget.units(units)?;
+    Ok(text)
+}
+
+/// The next unit. Longer forms than needed are refused, as in UTF-8, except for JDK's NUL.
+fn unit(rest: &mut &[u8]) -> Option<u32> {
+    let (unit, least, tail) = match **rest {
+        [a @ 0..=0x7f, ref tail @ ..] => (u32::from(a), 0, tail),
+        [a @ 0xc0..=0xdf, b @ 0x80..=0xbf, ref tail @ ..] => (u32::from(a & 0x1f) << 6 | u32::from(b & 0x3f), 0x80, tail),
+        [a @ 0xe0..=0xef, b @ 0x80..=0xbf, c @ 0x80..=0xbf, ref tail @ ..] => {
+            (u32::from(a & 0x0f) << 12 | u32::from(b & 0x3f) << 6 | u32::from(c & 0x3f), 0x800, tail)
+        }
+        _ => return None,
+    };
+    let nul = rest.starts_with(&[0xc0, 0x80]);
+    *rest = tail;
+    (unit >= least || nul).then_some(unit)
+}
+
+/// The longest beginning with at most `units` UTF-16 units that ends between characters, and what follows it.
+#[cfg(feature = "hessian")]
+pub(crate) fn split(text: &str, units: usize) -> (&str, &str) {
+    let mut left = units;
+    let at = text.char_indices().find_map(|(at, character)| match left.checked_sub(character.len_utf16()) {
+        Some(less) => {
+            left = less;
+            None
+        }
+        None => Some(at),
+    });
+    at.and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
+}
+
+/// How many bytes [`write_jdk`] appends.
+#[cfg(feature = "jdk")]
+pub(crate) fn jdk_len(text: &str) -> usize {
+    text.bytes().map(|byte| 1 + usize::from(byte == 0) + 2 * usize::from(byte >= 0xf0)).sum()
+}
+
+/// Appends the text unit by unit in JDK's way, which is [`write`]'s except that NUL is two bytes.
+#[cfg(feature = "jdk")]
+pub(crate) fn write_jdk(text: &str, out: &mut Vec<u8>) {
+    let mut parts = text.split('\0');
+    write(parts.next().unwrap_or_default(), out);
+    for part in parts {
+        out.extend_from_slice(&[0xc0, 0x80]);
+        write(part, out);
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +168,8 @@ mod tests {
     #[test]
     fn what_is_no_text_is_refused() {
         let budget = || Budget::new(&Limits::default());
-        for bytes in [&b"\xed\xa0\xbd"[..], b"\xed\xb8\x80\xed\xa0\xbd", b"\xff", b"\xed\xa0", b"\xf0\x9f\x98\x80\xed"]
+        for bytes in [&b"\xed\xa0\xbd"[..], b"\xed\xb8\x80\xed\xa0\xbd", b"\xff", b"\xed\xa0", b"\xf0\x9f\x98\x80\xed", b"\xed\xa0\xbdx",
+            b"\xc1\x81\xc0\x80", b"\xe0\x80\x80\xc0\x80"]
         {
             assert_eq!(decode(bytes, &mut budget()), Err(Problem::BadString), "{bytes:02x?}");
         }

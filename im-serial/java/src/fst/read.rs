@@ -340,9 +340,9 @@ impl<'de> Visitor<'de> for Item<'_, '_> {
         let Self { context, ty } = self;
         match ty {
             Type::Record(class) => {
-                let mut record = (class.new)();
-                let counted = context.budget.alloc(size_of_val(&*record));
+                let counted = context.budget.alloc(class.size);
                 context.check(counted)?;
+                let mut record = (class.new)();
                 Object { context, record: &mut *record }.visit_map(map)?;
                 Ok(Value::Record(record))
             }
@@ -383,7 +383,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
         let Self { context, element } = self;
         let per_element = match element {
             Type::Str => size_of::<String>(),
-            Type::Record(class) => size_of_val(&*(class.new)()) + size_of::<usize>(),
+            Type::Record(class) => class.size + size_of::<usize>(),
             _ => return Err(context.fail(Problem::Unsupported)),
         };
         let Some(count) = seq.next_element::<u32>()? else { return Err(context.fail(Problem::Malformed)) };

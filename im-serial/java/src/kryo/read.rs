@@ -88,10 +88,10 @@ impl<'a> Reading<'a> {
     /// fields behind them for something else; the reverse does not happen, but by design of an attacker whose own
     /// message it is.
     fn as_version_4(&mut self) -> bool {
-        let mut record = (self.top.new)();
-        if self.budget.alloc(size_of_val(&*record)).is_err() {
+        if self.budget.alloc(self.top.size).is_err() {
             return false;
         }
+        let mut record = (self.top.new)();
         let mut other = Reading::new(self.kryo, self.top, self.bytes, self.budget.clone());
         other.version = KryoVersion::V4;
         other.body(&mut *record).is_ok()
@@ -142,8 +142,8 @@ impl<'a> Reading<'a> {
     }
 
     fn record(&mut self, class: &'static Class) -> Result<Value, Problem> {
+        self.budget.alloc(class.size)?;
         let mut record = (class.new)();
-        self.budget.alloc(size_of_val(&*record))?;
         self.fields(&mut *record)?;
         Ok(Value::Record(record))
     }
@@ -152,7 +152,7 @@ impl<'a> Reading<'a> {
     fn list_of(&mut self, len: usize, element: &Type) -> Result<Vec<Value>, Problem> {
         self.budget.elements(len)?;
         let typed = match element {
-            Type::Record(class) => size_of_val(&*(class.new)()) + size_of::<usize>(),
+            Type::Record(class) => class.size + size_of::<usize>(),
             _ => size_of::<String>(),
         };
         self.budget.alloc(len.saturating_mul(size_of::<Value>() + typed))?;
