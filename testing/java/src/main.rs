@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// See [`Exchange::identical`].
+const SHORT: usize = 4000;
+
 /// How many random messages of each class.
 const RANDOM: usize = 30;
 
@@ -28,7 +31,7 @@ const RANDOM: usize = 30;
 struct Exchange {
     name: &'static str,
     format: Box<dyn Format>,
-    /// Java writes the same bytes, for every message.
+    /// Java writes the same bytes. For bodies of up to [`SHORT`] bytes, because Hessian's chunks depend on the library's buffer.
     identical: bool,
     /// What the Java side cannot bring over, by field: JSON has no `routingTables` in its output, protobuf no empty list.
     loses: fn(&mut Value),
@@ -48,21 +51,32 @@ fn exchanges() -> Vec<Exchange> {
         exchange("jdk", Box::new(Jdk::default()), true, nothing as fn(&mut Value)),
         exchange("hessian", Box::new(Hessian::default()), true, nothing),
         exchange("hessian2", Box::new(Hessian2::default()), true, nothing),
-        exchange("json", Box::new(Json), true, routes),
+        // Jackson escapes some characters that JSON need not, and others in capital letters.
+        exchange("json", Box::new(Json), false, routes),
         exchange("msgpack", Box::new(MsgPack), true, routes),
-        exchange("protobuf", Box::new(Protobuf), false, tables_of_protobuf),
-        exchange("thrift", Box::new(Thrift), false, nothing),
+        exchange("protobuf", Box::new(Protobuf), true, empty_lists),
+        exchange("thrift", Box::new(Thrift), true, null_elements),
     ]
 }
 
-/// In protobuf an empty list is no list, and a list has no null elements.
-fn tables_of_protobuf(value: &mut Value) {
+/// In protobuf and thrift a list has no null elements.
+fn null_elements(value: &mut Value) {
     match value {
         Value::Array(elements) => {
             elements.retain(|element| !element.is_null());
-            elements.iter_mut().for_each(tables_of_protobuf);
+            elements.iter_mut().for_each(null_elements);
         }
-        Value::Object(fields) => fields.values_mut().for_each(tables_of_protobuf),
+        Value::Object(fields) => fields.values_mut().for_each(null_elements),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// In protobuf an empty list is no list either.
+fn empty_lists(value: &mut Value) {
+    null_elements(value);
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(empty_lists),
+        Value::Object(fields) => fields.values_mut().for_each(empty_lists),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     if value.as_array().is_some_and(Vec::is_empty) {
@@ -154,13 +168,13 @@ fn compare_one(dir: &Path, exchange: &Exchange, case: &str, record: &dyn Record)
         return Err(format!("Java understood {understood}, not {expected}").into());
     }
     let mut back = (record.class().new)();
-    exchange.format.decode_record(&mut *back, &java, &Limits::default())?;
+    exchange.format.decode_record(&mut *back, &java, &Limits::new(1 << 20))?;
     let mut back = neutral(&*back);
     (exchange.loses)(&mut back);
     if back != expected {
         return Err(format!("Java wrote {back}, not {expected}").into());
     }
-    if ours != java && exchange.identical {
+    if ours != java && exchange.identical && ours.len() <= SHORT {
         return Err(json!({"ours": hex(&ours), "java": hex(&java)}).to_string().into());
     }
     Ok(ours == java)
