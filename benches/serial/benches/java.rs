@@ -1,86 +1,90 @@
-//! A text message of 152 bytes in each Java format, beside serde_json's derive on an equal struct, in one run:
-//! `cargo bench -p im-serial-benches --bench java`.
+//! The Java formats beside serde_json's derive on an equal struct, in one run: a message with 152 bytes of text.
+//! Run by `cargo bench -p im-serial-benches --bench java`.
 
 use std::hint::black_box;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use criterion::{Criterion, criterion_group, criterion_main};
-use im_serial::v1::PChatMessage;
+use criterion::{BenchmarkId, Criterion};
+use im_serial::v1::PushMessage;
 use im_serial::{Format, Limits};
-use im_serial_java::{Hessian, Hessian2, Jdk};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use im_serial_java::{Fst, Hessian, Hessian2, Jdk, Kryo, KryoVersion, Options};
+use serde::{Deserialize, Serialize};
 
-/// What Jackson makes of the message.
+/// The fields of [`PushMessage`] for serde.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Json {
+struct Plain {
     current_retry: i32,
     target_server_address: Option<String>,
+    routing_tables: Option<Vec<String>>,
+    is_delivery: bool,
     from: Option<String>,
     to: Option<String>,
-    create_time: i64,
     content_type: i32,
-    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
-    content: Option<Vec<u8>>,
-    delivery: bool,
+    content: Option<String>,
+    create_time: i64,
 }
 
-fn to_base64<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
-    bytes.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(to)
-}
-
-fn from_base64<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
-    Option::<&str>::deserialize(from)?.map(|text| STANDARD.decode(text).map_err(serde::de::Error::custom)).transpose()
-}
-
-fn java(c: &mut Criterion) {
-    let content = "消息 message ".repeat(12).into_bytes()[..152].to_vec();
-    let chat = PChatMessage {
-        from: Some("u1001".into()),
-        to: Some("u1002".into()),
+fn main() {
+    let text = "Shall we meet at the station at half past six? 我们六点半在车站见面好吗？ I will bring the tickets, and Li Wei says that he comes too.";
+    let text: String = text.chars().chain(" ".repeat(152).chars()).collect::<String>()[..152].into();
+    assert_eq!(text.len(), 152);
+    let some = |text: &str| Some(String::from(text));
+    let message = PushMessage {
+        from: some("u1001"),
+        to: some("u1002"),
+        content_type: 1,
+        content: Some(text.clone()),
         create_time: 1_700_000_000_123,
-        content_type: 1,
-        content: Some(content.clone()),
-        ..PChatMessage::default()
+        ..PushMessage::default()
     };
-    let json = Json {
-        from: chat.from.clone(),
-        to: chat.to.clone(),
-        create_time: chat.create_time,
+    let plain = Plain {
+        from: some("u1001"),
+        to: some("u1002"),
         content_type: 1,
-        content: Some(content),
-        ..Json::default()
+        content: Some(text),
+        create_time: 1_700_000_000_123,
+        ..Plain::default()
     };
-    let limits = Limits::default();
-    let mut group = c.benchmark_group("java");
-    group.bench_function("encode/serde_json", |b| b.iter(|| serde_json::to_vec(black_box(&json)).expect("json")));
-    let bytes = serde_json::to_vec(&json).expect("json");
-    group.bench_function("decode/serde_json", |b| {
-        b.iter(|| serde_json::from_slice::<Json>(black_box(&bytes)).expect("json"));
+    let mut criterion = Criterion::default().configure_from_args();
+    let json = serde_json::to_vec(&plain).expect("JSON");
+    let formats: [(&str, Box<dyn Format>); 6] = [
+        ("jdk", Box::new(Jdk::default())),
+        ("hessian", Box::new(Hessian::default())),
+        ("hessian2", Box::new(Hessian2::default())),
+        ("kryo5", Box::new(Kryo::default())),
+        ("kryo4", Box::new(Kryo::new(KryoVersion::V4, Options::default()))),
+        ("fst", Box::new(Fst::default())),
+    ];
+    let mut group = criterion.benchmark_group("java_encode");
+    group.bench_function(BenchmarkId::from_parameter("serde_json"), |b| {
+        b.iter(|| serde_json::to_vec(black_box(&plain)).expect("JSON"));
     });
-    let formats: [&dyn Format; 3] = [&Jdk::default(), &Hessian::default(), &Hessian2::default()];
-    for format in formats {
-        let name = format.name();
-        group.bench_function(format!("encode/{name}"), |b| {
+    for (name, format) in &formats {
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| {
                 let mut out = Vec::new();
-                format.encode_record(black_box(&chat), &mut out).expect("a chat message");
+                format.encode_record(black_box(&message), &mut out).expect("writes");
                 out
-            });
-        });
-        let mut bytes = Vec::new();
-        format.encode_record(&chat, &mut bytes).expect("a chat message");
-        group.bench_function(format!("decode/{name}"), |b| {
-            b.iter(|| {
-                let mut chat = PChatMessage::default();
-                format.decode_record(&mut chat, black_box(&bytes), &limits).expect("what was written");
-                chat
             });
         });
     }
     group.finish();
+    let mut group = criterion.benchmark_group("java_decode");
+    group.bench_function(BenchmarkId::from_parameter("serde_json"), |b| {
+        b.iter(|| serde_json::from_slice::<Plain>(black_box(&json)).expect("reads"));
+    });
+    for (name, format) in &formats {
+        let mut out = Vec::new();
+        format.encode_record(&message, &mut out).expect("writes");
+        println!("{name}: {} bytes; JSON: {}", out.len(), json.len());
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            b.iter(|| {
+                let mut read = PushMessage::default();
+                format.decode_record(&mut read, black_box(&out), &Limits::default()).expect("reads");
+                read
+            });
+        });
+    }
+    group.finish();
+    criterion.final_summary();
 }
-
-criterion_group!(benches, java);
-criterion_main!(benches);

@@ -7,17 +7,29 @@
 
 extern crate alloc;
 
+#[cfg(any(feature = "kryo", feature = "fst"))]
+mod classes;
+#[cfg(feature = "fst")]
+mod fst;
 #[cfg(feature = "hessian")]
 mod hessian;
 #[cfg(feature = "jdk")]
 mod jdk;
+#[cfg(feature = "kryo")]
+mod kryo;
 mod options;
+#[cfg(any(feature = "kryo", feature = "fst"))]
+mod plan;
 #[cfg(any(feature = "jdk", feature = "hessian"))]
 mod table;
 mod text;
 
+#[cfg(feature = "fst")]
+pub use fst::Fst;
 #[cfg(feature = "hessian")]
 pub use hessian::{Hessian, Hessian2};
 #[cfg(feature = "jdk")]
 pub use jdk::Jdk;
+#[cfg(feature = "kryo")]
+pub use kryo::{Kryo, KryoVersion};
 pub use options::Options;

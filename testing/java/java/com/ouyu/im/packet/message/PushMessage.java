@@ -1,0 +1,53 @@
+package com.ouyu.im.packet.message;
+
+import check.Tag;
+
+public class PushMessage extends Message {
+    private static final long serialVersionUID = 5513279348716337001L;
+
+    @Tag(1) private String from;
+    @Tag(2) private String to;
+    @Tag(3) private int contentType;
+    @Tag(4) private String content;
+    @Tag(5) private long createTime;
+
+    public String getFrom() {
+        return from;
+    }
+
+    public void setFrom(String from) {
+        this.from = from;
+    }
+
+    public String getTo() {
+        return to;
+    }
+
+    public void setTo(String to) {
+        this.to = to;
+    }
+
+    public int getContentType() {
+        return contentType;
+    }
+
+    public void setContentType(int contentType) {
+        this.contentType = contentType;
+    }
+
+    public String getContent() {
+        return content;
+    }
+
+    public void setContent(String content) {
+        this.content = content;
+    }
+
+    public long getCreateTime() {
+        return createTime;
+    }
+
+    public void setCreateTime(long createTime) {
+        this.createTime = createTime;
+    }
+}
