@@ -111,7 +111,7 @@ pub(crate) mod protobuf {
         message.encode_length_delimited(out).expect("a vector takes all");
     }
 
-    pub(crate) fn next(input: &mut Bytes) -> Option<Packet> {
+    pub(crate) fn next(input: &mut impl Buf) -> Option<Packet> {
         input.has_remaining().then(|| Packet::decode_length_delimited(input).expect("a message"))
     }
 }
