@@ -410,8 +410,8 @@ impl<'de> Visitor<'de> for InValue<'_> {
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
         let value = match self.ty {
             Type::Bytes => self.state.budget.bytes(bytes).map(Value::Bytes),
-            // A format hands over what it declared as text and is none.
-            Type::Str | Type::Any => self.state.budget.utf8(bytes).map(Value::Str),
+            // rmp-serde hands over what is declared as text and is none; bytes that would be text are of another type.
+            Type::Str | Type::Any if core::str::from_utf8(bytes).is_err() => Err(Problem::BadString),
             _ => Err(Problem::Malformed),
         };
         self.state.check(value)
