@@ -1,4 +1,5 @@
 //! A format and a body of an application's own: `cargo run -p im-serial --example extend`.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use im_serial::class::{Record, Type, Value, ValueRef};
 use im_serial::{DecodeError, EncodeError, Error, Format, FormatId, Limits, Problem, RegisterError, Registry, Unknown};

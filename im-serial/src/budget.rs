@@ -7,8 +7,8 @@ use crate::class::{Type, Value};
 use crate::format::Problem;
 
 /// What a decoder accepts. Reading by the class table obeys all of it. Where a body of version 2 is read by code that its
-/// format's crate derives, only `max_body` and `max_depth` apply: such a body has no lists, so that what it allocates is
-/// bounded by its length.
+/// format's crate derives, `max_body` applies, and `max_depth` in MessagePack and CBOR: such a body has no lists, so that what
+/// it allocates is bounded by its length, and the other crates skip values within a depth of their own or without the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -128,6 +128,7 @@ impl Budget {
 
     /// Counts one element of a list, with its place in the list while it is read, when the list may have twice the room
     /// that it needs and be on the move, and in the field. What the element points at is extra.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are at most as large as a string")]
     pub fn element(&mut self, ty: &Type) -> Result<(), Problem> {
         let size = match ty {
             Type::Record(class) => class.size,

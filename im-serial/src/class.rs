@@ -387,6 +387,7 @@ impl<T: Declared> FieldValue for Option<T> {
     fn value(&self) -> ValueRef<'_> {
         self.as_ref().map_or(ValueRef::Null, |record| ValueRef::Record(record))
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are of another type")]
     fn from_value(value: Value) -> Result<Self, WrongType> {
         match value {
             Value::Null => Ok(None),
@@ -414,6 +415,7 @@ impl<T: FieldValue> FieldValue for Option<Vec<T>> {
     fn value(&self) -> ValueRef<'_> {
         self.as_ref().map_or(ValueRef::Null, |list| ValueRef::List(list))
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are of another type")]
     fn from_value(value: Value) -> Result<Self, WrongType> {
         match value {
             Value::Null => Ok(None),

@@ -42,6 +42,7 @@ impl SerdeCodec for MsgPack {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are bad values")]
 fn problem(error: &Error) -> Problem {
     match error {
         Error::InvalidMarkerRead(io) | Error::InvalidDataRead(io) if io.kind() == ErrorKind::UnexpectedEof => {

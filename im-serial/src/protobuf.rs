@@ -203,6 +203,7 @@ fn take<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Problem> {
     reader.take(len)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "numbers were read before, a list in a list cannot be")]
 fn read_value(reader: &mut Reader<'_>, ty: Type, wire: u8, base: usize, budget: &mut Budget) -> Result<Value, Fault> {
     let here = Some(base + reader.offset());
     let fault = |problem| (problem, here);
@@ -241,6 +242,7 @@ fn any(bytes: &[u8], budget: &mut Budget) -> Result<Value, Problem> {
 
 /// A number, cut to its type's width as protobuf does.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "what the format asks for")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are 64 bits")]
 fn scalar(ty: Type, value: u64) -> Value {
     match ty {
         Type::Bool => Value::Bool(value != 0),

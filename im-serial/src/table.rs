@@ -59,6 +59,7 @@ struct OutValue<'a> {
 }
 
 impl Serialize for OutValue<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are there")]
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self.value {
             ValueRef::Null => to.serialize_none(),
@@ -387,6 +388,7 @@ impl<'de> Visitor<'de> for InValue<'_> {
         self.number(value.into())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are not text")]
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
         let budget = &mut self.state.budget;
         let value = match self.ty {
@@ -404,11 +406,12 @@ impl<'de> Visitor<'de> for InValue<'_> {
         self.state.check(value)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are not bytes")]
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
         let value = match self.ty {
             Type::Bytes => self.state.budget.bytes(bytes).map(Value::Bytes),
-            // A format hands over what it declared as text and is none.
-            Type::Str | Type::Any => self.state.budget.utf8(bytes).map(Value::Str),
+            // rmp-serde hands over what is declared as text and is none; bytes that would be text are of another type.
+            Type::Str | Type::Any if core::str::from_utf8(bytes).is_err() => Err(Problem::BadString),
             _ => Err(Problem::Malformed),
         };
         self.state.check(value)

@@ -88,6 +88,7 @@ fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are never left out")]
 fn write_struct(record: &dyn Record, out: &mut Vec<u8>) -> Result<(), ()> {
     let class = record.class();
     let mut last = 0;

@@ -142,6 +142,7 @@ fn records_have_the_same_rules() {
     // A map of bool to struct, a set of doubles, a uuid-free tail, then the field by its long id.
     assert_eq!(read(&Thrift, b"\xfb\x01\x1c\x01\x11\x00\x0a\xa0\x01\x17eight888\x08\x02\x01a\x00"), want());
     // Wrong types, twice the same, text that is none.
+    assert_eq!(read(&MsgPack, b"\x81\xa4from\xc4\x01a"), Err(Problem::Malformed), "bytes are no text");
     assert_eq!(read(&Json, br#"{"contentType":"1"}"#), Err(Problem::Malformed));
     assert_eq!(read(&Json, br#"{"contentType":2147483648}"#), Err(Problem::Malformed));
     assert_eq!(read(&Json, br#"{"from":"a","from":"b"}"#), Err(Problem::Malformed));

@@ -1,5 +1,6 @@
 //! The bytes of thrift and bincode are those of other implementations.
 #![cfg(all(feature = "bincode", feature = "thrift", feature = "v1"))]
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 mod records;
 

@@ -81,10 +81,7 @@ fn what_is_not_registered_is_refused_by_name() {
     assert_eq!(refuse(2, 5, 19), "serialization 5 (kryo) is not enabled here");
     assert_eq!(refuse(2, 77, 19), "serialization 77 is not known here");
     assert_eq!(refuse(2, 6, 150), "message type 150 has no body that is known here");
-    assert_eq!(
-        refuse(6, 2, 19),
-        "the protobuf body of a Ping packet cannot be read: it ends early (at byte 1)"
-    );
+    assert_eq!(refuse(6, 2, 19), "the protobuf body of a Ping packet cannot be read: it ends early (at byte 1)");
     assert_eq!(out, b"as it was");
 }
 

@@ -176,11 +176,39 @@ where
 {
     let (to, from) = ("to a vector", "what was written");
     let config = bincode::config::standard().with_limit::<{ 16 << 20 }>();
-    pair(c, &Json, kind, value, |v, out| serde_json::to_writer(out, v).expect(to), |b| serde_json::from_slice(b).expect(from));
+    pair(
+        c,
+        &Json,
+        kind,
+        value,
+        |v, out| serde_json::to_writer(out, v).expect(to),
+        |b| serde_json::from_slice(b).expect(from),
+    );
     pair(c, &Protobuf, kind, value, |v, out| v.encode(out).expect(to), |b| T::decode(b).expect(from));
-    pair(c, &MsgPack, kind, value, |v, out| rmp_serde::encode::write_named(out, v).expect(to), |b| rmp_serde::from_slice(b).expect(from));
-    pair(c, &Postcard, kind, value, |v, out| *out = postcard::to_extend(v, std::mem::take(out)).expect(to), |b| postcard::from_bytes(b).expect(from));
-    pair(c, &Cbor, kind, value, |v, out| *out = cbor4ii::serde::to_vec(std::mem::take(out), v).expect(to), |b| cbor4ii::serde::from_slice(b).expect(from));
+    pair(
+        c,
+        &MsgPack,
+        kind,
+        value,
+        |v, out| rmp_serde::encode::write_named(out, v).expect(to),
+        |b| rmp_serde::from_slice(b).expect(from),
+    );
+    pair(
+        c,
+        &Postcard,
+        kind,
+        value,
+        |v, out| *out = postcard::to_extend(v, std::mem::take(out)).expect(to),
+        |b| postcard::from_bytes(b).expect(from),
+    );
+    pair(
+        c,
+        &Cbor,
+        kind,
+        value,
+        |v, out| *out = cbor4ii::serde::to_vec(std::mem::take(out), v).expect(to),
+        |b| cbor4ii::serde::from_slice(b).expect(from),
+    );
     pair(
         c,
         &Bincode,
@@ -212,7 +240,9 @@ fn version1(c: &mut Criterion) {
             format.encode_record(record, &mut out).expect("encodes");
             let bytes = out.clone();
             let mut group = c.benchmark_group(format!("{}/{}", format.name(), record.class().name));
-            group.warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
+            group
+                .warm_up_time(std::time::Duration::from_millis(300))
+                .measurement_time(std::time::Duration::from_secs(1));
             group.bench_function("encode", |b| {
                 b.iter(|| {
                     out.clear();

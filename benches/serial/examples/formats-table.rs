@@ -84,7 +84,10 @@ fn row(format: &dyn Format, folder: Option<&str>) -> String {
         Some(read) if read == (Close { code: 1, reason: "r".into() }) => "skipped",
         _ => "refused",
     };
-    let emoji = match decode::<PChatMessage>(format, &encode(format, &PChatMessage { from: Some("a\0😀".into()), ..Default::default() })) {
+    let emoji = match decode::<PChatMessage>(
+        format,
+        &encode(format, &PChatMessage { from: Some("a\0😀".into()), ..Default::default() }),
+    ) {
         Some(PChatMessage { from: Some(from), .. }) if from == "a\0😀" => "yes",
         _ => "no",
     };
@@ -117,12 +120,24 @@ fn row(format: &dyn Format, folder: Option<&str>) -> String {
 
 fn main() {
     println!("# Formats\n");
-    println!("Made by `cargo run --release -p im-serial-benches --example formats-table > docs/formats.md`, which runs every format on");
-    println!("Java's vectors. Reads, writes: the vectors of `im-serial/tests/vectors`; one that is not read in full, or not written with the");
-    println!("same bytes, lacks what the format has no room for or what `docs/spec/serialization.md` says. Null: null and empty stay apart.");
-    println!("Size, encode, decode: a message with {} bytes of text, as `PChatMessage` of version 1 / as `{}` of version 2;", TEXT.len(), Deliver::CLASS.name);
+    println!(
+        "Made by `cargo run --release -p im-serial-benches --example formats-table > docs/formats.md`, which runs every format on"
+    );
+    println!(
+        "Java's vectors. Reads, writes: the vectors of `im-serial/tests/vectors`; one that is not read in full, or not written with the"
+    );
+    println!(
+        "same bytes, lacks what the format has no room for or what `docs/spec/serialization.md` says. Null: null and empty stay apart."
+    );
+    println!(
+        "Size, encode, decode: a message with {} bytes of text, as `PChatMessage` of version 1 / as `{}` of version 2;",
+        TEXT.len(),
+        Deliver::CLASS.name
+    );
     println!("nanoseconds, the best of 300 windows of a millisecond, one thread.\n");
-    println!("| id | format | reads Java | writes what Java writes | null kept | unknown fields | emoji | size | encode ns | decode ns |");
+    println!(
+        "| id | format | reads Java | writes what Java writes | null kept | unknown fields | emoji | size | encode ns | decode ns |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for (format, folder) in formats() {
         println!("{}", row(&*format, folder));

@@ -1,5 +1,6 @@
 //! Records of every class at random, and what a format keeps of them.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use std::sync::Arc;
 
