@@ -179,10 +179,21 @@ fn compare_one(dir: &Path, exchange: &Exchange, case: &str, record: &dyn Record)
     if back != expected {
         return Err(format!("Java wrote {back}, not {expected}").into());
     }
-    if ours != java && exchange.identical && ours.len() <= SHORT {
+    // Java has one empty string, to which its own format refers when it comes again.
+    let shared = name == "jdk" && empty_strings(&expected) > 1;
+    if ours != java && exchange.identical && ours.len() <= SHORT && !shared {
         return Err(json!({"ours": hex(&ours), "java": hex(&java)}).to_string().into());
     }
     Ok(ours == java)
+}
+
+fn empty_strings(value: &Value) -> usize {
+    match value {
+        Value::String(text) => usize::from(text.is_empty()),
+        Value::Array(elements) => elements.iter().map(empty_strings).sum(),
+        Value::Object(fields) => fields.values().map(empty_strings).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
