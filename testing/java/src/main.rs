@@ -124,7 +124,7 @@ fn write(dir: &Path) -> Result<()> {
     let mut written = 0;
     for exchange in exchanges() {
         fs::create_dir_all(dir.join("rust").join(exchange.name))?;
-        for (case, record) in &cases() {
+        for (case, record) in cases().iter().filter(|(case, _)| !skipped(&exchange, case)) {
             let mut out = Vec::new();
             exchange.format.encode_record(&**record, &mut out)?;
             fs::write(file(dir, "rust", exchange.name, case, &**record, "bin"), out)?;
@@ -139,7 +139,7 @@ fn compare(dir: &Path) -> Result<()> {
     let mut failures = Vec::new();
     for exchange in exchanges() {
         let (mut read, mut same) = (0, 0);
-        for (case, record) in &cases() {
+        for (case, record) in cases().iter().filter(|(case, _)| !skipped(&exchange, case)) {
             match compare_one(dir, &exchange, case, &**record) {
                 Ok(identical) => same += usize::from(identical),
                 Err(error) => failures.push(format!("{} {case}: {error}", exchange.name)),
@@ -152,6 +152,11 @@ fn compare(dir: &Path) -> Result<()> {
         eprintln!("{failure}");
     }
     if failures.is_empty() { Ok(()) } else { Err(format!("{} bodies differ", failures.len()).into()) }
+}
+
+/// Jackson does not read the smallest `long` from JSON, which it writes itself.
+fn skipped(exchange: &Exchange, case: &str) -> bool {
+    exchange.name == "json" && case == "golden_login_extreme"
 }
 
 /// Whether Java wrote the same bytes.
@@ -174,10 +179,21 @@ fn compare_one(dir: &Path, exchange: &Exchange, case: &str, record: &dyn Record)
     if back != expected {
         return Err(format!("Java wrote {back}, not {expected}").into());
     }
-    if ours != java && exchange.identical && ours.len() <= SHORT {
+    // Java has one empty string, to which its own format refers when it comes again.
+    let shared = name == "jdk" && empty_strings(&expected) > 1;
+    if ours != java && exchange.identical && ours.len() <= SHORT && !shared {
         return Err(json!({"ours": hex(&ours), "java": hex(&java)}).to_string().into());
     }
     Ok(ours == java)
+}
+
+fn empty_strings(value: &Value) -> usize {
+    match value {
+        Value::String(text) => usize::from(text.is_empty()),
+        Value::Array(elements) => elements.iter().map(empty_strings).sum(),
+        Value::Object(fields) => fields.values().map(empty_strings).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -22,8 +22,10 @@ fn value(ty: Type, random: &mut fastrand::Rng) -> Value {
         Type::Bool => Value::Bool(random.bool()),
         Type::Byte => Value::Byte(random.i8(..)),
         Type::Int | Type::UInt => Value::Int(random.i32(..) >> random.u32(..32)),
-        // Jackson does not read back the smallest long that it writes.
-        Type::Long | Type::ULong | Type::Id => Value::Long((random.i64(..) >> random.u32(..64)).max(-i64::MAX)),
+        // Debian's Jackson does not read numbers of 19 digits; `login_extreme` has them for the other formats.
+        Type::Long | Type::ULong | Type::Id => {
+            Value::Long((random.i64(..) >> random.u32(..64)) % 1_000_000_000_000_000_000)
+        }
         Type::Str | Type::Any => Value::Str(text(random)),
         Type::Bytes => Value::Bytes((0..length(random)).map(|_| random.u8(..)).collect()),
         Type::Record(class) => Value::Record(record(class, random)),

@@ -42,7 +42,12 @@ public class AcknowledgeMessage extends Message {
         this.createTime = createTime;
     }
 
+    // JSON has the content twice.
     public String getData() {
         return content;
+    }
+
+    public void setData(String data) {
+        content = data;
     }
 }
