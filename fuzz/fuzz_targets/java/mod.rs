@@ -3,8 +3,7 @@
 use im_serial::{Format, Kind, Limits, v1};
 
 /// Reads the bytes as every class, whichever they name.
-pub fn check<F: Format + Default>(bytes: &[u8]) {
-    let format = F::default();
+pub fn check(format: &dyn Format, bytes: &[u8]) {
     let limits = Limits::default();
     let messages = [1, 5, 7, 8, 10, 11].into_iter().filter_map(v1::class);
     for class in messages.chain(Kind::ALL.iter().map(|kind| kind.class())) {

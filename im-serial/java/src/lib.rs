@@ -13,7 +13,9 @@ mod hessian;
 mod jdk;
 mod options;
 #[cfg(any(feature = "jdk", feature = "hessian"))]
+#[cfg_attr(not(feature = "hessian"), allow(dead_code, reason = "each format takes what it needs"))]
 mod table;
+#[cfg_attr(not(all(feature = "jdk", feature = "hessian")), allow(dead_code, reason = "each format takes what it needs"))]
 mod text;
 
 #[cfg(feature = "hessian")]
