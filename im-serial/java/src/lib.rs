@@ -21,7 +21,12 @@ mod options;
 #[cfg(any(feature = "kryo", feature = "fst"))]
 mod plan;
 #[cfg(any(feature = "jdk", feature = "hessian"))]
+#[cfg_attr(not(feature = "hessian"), allow(dead_code, reason = "each format takes what it needs"))]
 mod table;
+#[cfg_attr(
+    not(all(feature = "jdk", feature = "hessian")),
+    allow(dead_code, reason = "each format takes what it needs")
+)]
 mod text;
 
 #[cfg(feature = "fst")]

@@ -430,9 +430,13 @@ impl<'a, 't> Decoder<'a, 't> {
     fn value(&mut self, ty: &Type, nested: usize) -> Result<Value, Problem> {
         self.budget.elements(1)?;
         let tag = self.reader.u8()?;
+        match tag {
+            tag::NULL => return Ok(Value::Null),
+            tag::REFERENCE => return self.shared(ty),
+            tag::RESET | tag::EXCEPTION | tag::ENUM | tag::CLASS => return Err(Problem::Unsupported),
+            _ => {}
+        }
         match ty {
-            _ if tag == tag::NULL => Ok(Value::Null),
-            _ if tag == tag::REFERENCE => self.shared(ty),
             Type::Str | Type::Any if matches!(tag, tag::STRING | tag::LONG_STRING) => {
                 let bytes = self.string_bytes(tag)?;
                 self.string(bytes).map(Value::Str)
@@ -455,8 +459,19 @@ impl<'a, 't> Decoder<'a, 't> {
                 self.budget.leave();
                 Ok(Value::List(list))
             }
-            _ if matches!(tag, tag::RESET | tag::EXCEPTION | tag::ENUM | tag::CLASS) => Err(Problem::Unsupported),
-            _ => Err(Problem::Malformed),
+            Type::Bool
+            | Type::Byte
+            | Type::Int
+            | Type::UInt
+            | Type::Long
+            | Type::ULong
+            | Type::Id
+            | Type::Str
+            | Type::Any
+            | Type::Bytes
+            | Type::Record(_)
+            | Type::List(_)
+            | _ => Err(Problem::Malformed),
         }
     }
 
@@ -469,16 +484,14 @@ impl<'a, 't> Decoder<'a, 't> {
         };
         let mut earlier = Reader::new(self.bytes);
         earlier.take(at as usize)?;
-        match ty {
-            Type::Str | Type::Any if is_string => {
-                let tag = earlier.u8()?;
-                self.string(take_string(&mut earlier, tag)?).map(Value::Str)
-            }
-            Type::Bytes if !is_string => {
-                let len = u32::from_be_bytes(earlier.array()?);
-                self.budget.bytes(earlier.take(len as usize)?).map(Value::Bytes)
-            }
-            _ => Err(Problem::Malformed),
+        if is_string && matches!(ty, Type::Str | Type::Any) {
+            let tag = earlier.u8()?;
+            self.string(take_string(&mut earlier, tag)?).map(Value::Str)
+        } else if !is_string && matches!(ty, Type::Bytes) {
+            let len = u32::from_be_bytes(earlier.array()?);
+            self.budget.bytes(earlier.take(len as usize)?).map(Value::Bytes)
+        } else {
+            Err(Problem::Malformed)
         }
     }
 

@@ -125,7 +125,7 @@ impl Encoder<'_, '_> {
                 self.out.extend_from_slice(&value.to_be_bytes());
             }
             (Type::Str | Type::Any | Type::Bytes | Type::Record(_) | Type::List(_), ValueRef::Null) => {
-                self.out.push(tag::NULL)
+                self.out.push(tag::NULL);
             }
             (Type::Str | Type::Any, ValueRef::Str(text)) => {
                 self.assign();
