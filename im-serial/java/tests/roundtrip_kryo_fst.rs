@@ -81,7 +81,7 @@ fn a_kryo_4_list_that_kryo_5_reads_to_the_end_is_refused() {
 
 #[test]
 fn bodies_of_version_2_go_through_a_registry() {
-    let formats = Registry::empty().with(Kryo::default()).with(Fst::default());
+    let formats = Registry::empty().with(Kryo::default()).unwrap().with(Fst::default()).unwrap();
     assert_eq!(formats.ids(), [FormatId(5), FormatId(8)]);
     for id in formats.ids() {
         for kind in Kind::ALL {
