@@ -69,7 +69,7 @@ fn decode(c: &mut Criterion) {
             b.iter(|| black_box(Packet::from_message(black_box(&im).clone(), &LIMITS)));
         });
         group.bench_function(BenchmarkId::new("tungstenite-shared", size), |b| {
-            b.iter(|| black_box(websocket::decode(black_box(&websocket).clone())));
+            b.iter(|| black_box(websocket::decode(black_box(&websocket))));
         });
         group.bench_function(BenchmarkId::new("rumqtt-shared", size), |b| {
             b.iter(|| black_box(rumqtt::decode(black_box(&rumqtt).clone())));

@@ -65,7 +65,7 @@ pub(crate) mod mqtt_core {
                 PacketData::Publish(ref data) => Some(Publish::parse(raw.flags(), data.clone()).expect("a publish").0),
                 PacketData::Normal(_) => None,
             },
-            _ => None,
+            PacketBuildResult::Incomplete | PacketBuildResult::Error(_) => None,
         }
     }
 }
@@ -89,7 +89,7 @@ pub(crate) mod websocket {
     }
 
     /// With the payload shared, as tungstenite hands it out.
-    pub(crate) fn decode(wire: Bytes) -> Frame {
+    pub(crate) fn decode(wire: &Bytes) -> Frame {
         let mut cursor = Cursor::new(&wire[..]);
         let (header, _) = FrameHeader::parse(&mut cursor).expect("a frame").expect("a whole one");
         let start = cursor.position() as usize;

@@ -8,11 +8,17 @@ use im_serial_java::{Fst, Hessian, Hessian2, Jdk, Kryo, KryoVersion, Options};
 im_serial::record! {
     /// The types that a body of an application may have and those of the protocol do not.
     pub struct Everything: "com.example.Everything", suid 2 {
+        /// A long number in front.
         900 => pub flag: bool;
+        /// Java's int.
         41 => pub unsigned: u32;
+        /// Java's long.
         45 => pub big: u64;
+        /// A record.
         32 => pub part: Part;
+        /// Records.
         33 => pub parts: Vec<Part>;
+        /// Strings, some of them null.
         34 => pub names: Option<Vec<Option<String>>>;
     }
 }
@@ -20,6 +26,7 @@ im_serial::record! {
 im_serial::record! {
     /// Something in it.
     pub struct Part: "com.example.Part", suid 1 {
+        /// What it is called.
         1 => pub name: Option<String>;
     }
 }
@@ -92,7 +99,7 @@ fn value(ty: &Type) -> Value {
         Type::Bytes => Value::Bytes(vec![0, 1, 128, 255]),
         Type::Record(class) => Value::Record(filled(class)),
         Type::List(element) => Value::List(vec![value(element), value(element)]),
-        other => unreachable!("a new type: {other:?}"),
+        Type::Any | _ => unreachable!("no class here has a {ty:?}"),
     }
 }
 
