@@ -1,6 +1,5 @@
 //! Prints the results of `cargo bench -p im-codec-benches` as Markdown: nanoseconds, and in brackets how many times
 //! as long as `im-codec` of the same ownership class in the same run.
-#![expect(clippy::disallowed_methods, reason = "a program that reads the results' files")]
 
 use std::path::{Path, PathBuf};
 
