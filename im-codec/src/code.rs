@@ -92,6 +92,8 @@ code! {
         AES_256_GCM = 17, "AES-256-GCM";
         /// ChaCha20-Poly1305.
         CHACHA20_POLY1305 = 18, "ChaCha20-Poly1305";
+        /// SM4-GCM.
+        SM4_GCM = 21, "SM4-GCM";
     }
 }
 
@@ -129,6 +131,8 @@ code! {
         PING = 19, "ping";
         /// Answers a ping.
         PONG = 20, "pong";
+        /// The sender's key changes after this packet; inside a sealed packet only.
+        KEY_UPDATE = 21, "key-update";
         /// A message to be stored and delivered.
         SEND = 32, "send";
         /// The message is durable.
