@@ -184,7 +184,7 @@ fn stream_life(seed: u64, operations: usize, attacked: bool) -> u64 {
             94..97 => sides[here].opener.release_key(),
             97 if attacked && dice.one_in(4) => sides[here].disturb(&mut dice),
             98 if attacked && dice.one_in(40) && !sides[here].closed => {
-                sides[here].send(&mut dice, &[CLOSE_TYPE]).unwrap()
+                sides[here].send(&mut dice, &[CLOSE_TYPE]).unwrap();
             }
             _ => {}
         }
