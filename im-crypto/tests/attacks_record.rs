@@ -612,7 +612,6 @@ fn row_30_unauthenticated_bytes_move_no_state() {
     }
 }
 
-/// In `im-proto`, `tests/session.rs`: the close packet is the same for each of them.
 #[test]
 fn row_31_all_failures_are_one_error() {
     let suite = SuiteId::AES_128_GCM;

@@ -17,9 +17,8 @@ use crate::{
 /// Seals what one side sends. Not `Clone`: a counter must not run twice.
 ///
 /// Two inner types mean something to the sealer itself. After a packet of type [`KEY_UPDATE_TYPE`] the next one is sealed with a
-/// new key, which cannot be traced back to the old one and the other way round only by who has it; see
-/// [`KeyUpdates`](super::KeyUpdates) for when. After a packet of type [`CLOSE_TYPE`] nothing more is sealed, so the peer can tell
-/// an end from a cut.
+/// new key, from which the old one cannot be computed; see [`KeyUpdates`](super::KeyUpdates) for when. After a packet of type
+/// [`CLOSE_TYPE`] nothing more is sealed, so the peer can tell an end from a cut.
 ///
 /// ```compile_fail,E0599
 /// fn twice(sealer: im_crypto::Sealer) {
