@@ -258,6 +258,8 @@ code! {
         PING = 19, "ping";
         /// Answers a ping.
         PONG = 20, "pong";
+        /// The sender's key changes after this packet; inside a sealed packet only.
+        KEY_UPDATE = 21, "key-update";
         /// A message to be stored and delivered.
         SEND = 32, "send";
         /// The message is durable.

@@ -15,6 +15,15 @@ pub enum Fault {
     LocalLimit,
 }
 
+/// What to use instead of a legacy suite.
+const fn replacement(legacy: SuiteId) -> &'static str {
+    match legacy.0 {
+        // Whoever names SM1 or SM4 may have to stay in that family.
+        4 | 5 => "SM4-GCM (21), AES-128-GCM (16) or ChaCha20-Poly1305 (18)",
+        _ => "AES-128-GCM (16) or ChaCha20-Poly1305 (18)",
+    }
+}
+
 /// What is wrong with a list of suites or formats, or with a body limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum OfferProblem {
@@ -31,7 +40,7 @@ pub enum OfferProblem {
     #[error("suite 0 (no encryption) cannot be negotiated")]
     NoEncryption,
     /// One of the ids 1 to 9.
-    #[error("{0} is not secure and always refused; use AES-128-GCM (16) or ChaCha20-Poly1305 (18)")]
+    #[error("{0} is not secure and always refused; use {instead}", instead = replacement(*.0))]
     LegacySuite(SuiteId),
     /// No serialization format was listed.
     #[error("no serialization format is listed")]
@@ -150,10 +159,18 @@ impl core::fmt::Display for KeyIdHex<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The hard limit of this key is reached: 2^23 packets or 2^34 blocks of 16 bytes. Reconnect.
+    /// The hard limit of this key is reached: 2^23 packets or 2^34 blocks of 16 bytes, or 2^32 key updates. Reconnect.
     #[error("the traffic key is used up; a new handshake is needed")]
     KeyExhausted,
-    /// The body is not `inner type, payload, 0x80, zeros, 16 bytes of room`; see [`finish_plaintext`](crate::finish_plaintext).
+    /// This direction was closed by a packet of type [`CLOSE_TYPE`](crate::CLOSE_TYPE).
+    #[error("the channel is closed, nothing may follow the close packet")]
+    Closed,
+    /// A key update that would break the rate limit, which the peer takes for an attack. Send other packets first; see
+    /// [`Sealer::may_update`](crate::Sealer::may_update) and [`DatagramSealer::update_key`](crate::DatagramSealer::update_key).
+    #[error("too soon for another key update, send other packets first")]
+    UpdateTooSoon,
+    /// The body is not `inner type, payload, 0x80, zeros, 16 bytes of room` (see
+    /// [`finish_plaintext`](crate::finish_plaintext)), or it is a key update with a payload that is none.
     #[error("the body was not finished with its padding and room for the tag")]
     Unfinished,
     /// Byte 17 of the header does not name the suite of this session.
@@ -170,7 +187,7 @@ impl SealError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::KeyExhausted | Self::Failed => Fault::LocalLimit,
-            Self::Unfinished | Self::WrongSuite => Fault::CallerMisused,
+            Self::Closed | Self::UpdateTooSoon | Self::Unfinished | Self::WrongSuite => Fault::CallerMisused,
         }
     }
 }
@@ -183,6 +200,38 @@ pub struct OpenError;
 
 impl OpenError {
     /// Whose fault this is: always the peer's, or somebody's in between.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::PeerViolated
+    }
+}
+
+/// The transport ended without the peer's close, so packets may be missing: cut by the network, or by somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("the stream ended without a close packet, the end may be missing")]
+pub struct Truncated;
+
+impl Truncated {
+    /// Whose fault this is: the peer's, or somebody's in between.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::PeerViolated
+    }
+}
+
+/// Why a datagram gave nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum DatagramError {
+    /// Changed, forged, repeated, or too late: one answer for all of it. Go on with the next packet and tell nobody.
+    #[error("the datagram is not a new one of the peer")]
+    Dropped,
+    /// No more datagrams are opened: 2^20 of them did not authenticate under one key, or the peer closed. Keys are wiped.
+    #[error("the datagram channel is closed")]
+    Closed,
+}
+
+impl DatagramError {
+    /// Whose fault this is: the peer's, or somebody's in between.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::PeerViolated

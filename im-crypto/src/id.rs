@@ -5,7 +5,7 @@ use core::fmt;
 /// Identifier of a record AEAD, byte 17 of the packet header.
 ///
 /// Any value can be held, so that an unknown id can be named in an error. Ids 19 and 20 are reserved for AES-256-GCM-SIV and
-/// AEGIS-128L, 21 for SM4-GCM, `0x80..=0xBF` for private use and tests, 255 is never assigned.
+/// AEGIS-128L, `0x80..=0xBF` for private use and tests, 255 is never assigned.
 ///
 /// ```
 /// use im_crypto::SuiteId;
@@ -25,6 +25,9 @@ impl SuiteId {
     /// ChaCha20-Poly1305 (RFC 8439), 32-byte key. Mandatory to implement.
     pub const CHACHA20_POLY1305: Self = Self(18);
 
+    /// SM4-GCM (AEAD_SM4_GCM of RFC 8998), 16-byte key. For deployments that must use the Chinese standard algorithms.
+    pub const SM4_GCM: Self = Self(21);
+
     /// The standard name of an assigned suite, `None` for every other id (legacy ids have [`legacy_name`](Self::legacy_name)).
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -33,6 +36,7 @@ impl SuiteId {
             16 => Some("AES-128-GCM"),
             17 => Some("AES-256-GCM"),
             18 => Some("ChaCha20-Poly1305"),
+            21 => Some("SM4-GCM"),
             _ => None,
         }
     }

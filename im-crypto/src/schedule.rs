@@ -44,6 +44,24 @@ impl TrafficSecret {
         Ok(secret)
     }
 
+    /// The secret of the next epoch: `ts' = Expand(ts, "im/1 upd", 32)`. It does not lead back.
+    pub(crate) fn next(&self, provider: &CryptoProvider) -> Result<Box<Self>, CryptoError> {
+        self.child(provider, b"im/1 upd")
+    }
+
+    /// The secret for datagrams: `ts' = Expand(ts, "im/1 datagram", 32)`. Nonces are used in another order there.
+    pub(crate) fn for_datagrams(&self, provider: &CryptoProvider) -> Result<Box<Self>, CryptoError> {
+        self.child(provider, b"im/1 datagram")
+    }
+
+    fn child(&self, provider: &CryptoProvider, label: &[u8]) -> Result<Box<Self>, CryptoError> {
+        let mut secret = Box::new(Self { ts: Zeroizing::new([0; 32]), iv: [0; 12] });
+        provider.hash.expand(&self.ts, &[label], secret.ts.as_mut_slice())?;
+        let Self { ts, iv } = &mut *secret;
+        provider.hash.expand(ts, &[b"im/1 iv"], iv)?;
+        Ok(secret)
+    }
+
     /// `key = Expand(ts, "im/1 key", key length)`.
     pub(crate) fn key(&self, provider: &CryptoProvider, suite: &dyn AeadSuite) -> Result<TrafficKey, CryptoError> {
         TrafficKey::derive(suite.key_len(), |out| provider.hash.expand(&self.ts, &[b"im/1 key"], out))

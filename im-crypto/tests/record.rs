@@ -185,12 +185,17 @@ fn halves_can_move_to_other_threads() {
     is_send::<im_crypto::ServerKey>();
 }
 
+/// Not those that mean something to the record layer.
+fn application_type() -> impl Strategy<Value = u8> {
+    any::<u8>().prop_filter("reserved", |kind| ![im_crypto::KEY_UPDATE_TYPE, im_crypto::CLOSE_TYPE].contains(kind))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn round_trip(
-        packets in prop::collection::vec((0..=255_u8, prop::collection::vec(any::<u8>(), 0..72_000), 0..5_u16), 1..4),
+        packets in prop::collection::vec((application_type(), prop::collection::vec(any::<u8>(), 0..72_000), 0..5_u16), 1..4),
         suite in 0..3_usize,
     ) {
         let (mut client, mut server) = pair(ALL_SUITES[suite]);

@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use im_codec::{DEFAULT_MAX_BODY, HARD_MAX_BODY};
-use im_crypto::{CryptoProvider, ServerKey, ServerPublicKey, SuiteId};
+use im_crypto::{CryptoProvider, KeyLimits, ServerKey, ServerPublicKey, SuiteId};
 use im_serial::Registry;
 
 use crate::backoff::Backoff;
@@ -124,6 +124,8 @@ pub struct ClientConfig {
     pub login_timeout: Duration,
     /// Conversations whose position is kept.
     pub max_conversations: u32,
+    /// How much one key may protect before it is updated, and at most. The default is right; lower it for more frequent keys.
+    pub key_limits: KeyLimits,
 }
 
 impl ClientConfig {
@@ -144,6 +146,7 @@ impl ClientConfig {
             reconnect: Backoff::default(),
             login_timeout: Duration::from_secs(10),
             max_conversations: 16 * 1024,
+            key_limits: KeyLimits::default(),
         }
     }
 
@@ -193,6 +196,8 @@ pub struct ServerConfig {
     pub heartbeat: Duration,
     /// A side that heard nothing for so long closes. Whole seconds on the wire.
     pub idle: Duration,
+    /// How much one key may protect before it is updated, and at most. The default is right; lower it for more frequent keys.
+    pub key_limits: KeyLimits,
 }
 
 impl ServerConfig {
@@ -212,6 +217,7 @@ impl ServerConfig {
             login_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(25),
             idle: Duration::from_secs(60),
+            key_limits: KeyLimits::default(),
         }
     }
 

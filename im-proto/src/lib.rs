@@ -38,7 +38,7 @@ pub use time::Instant;
 pub use timer::Timer;
 
 pub use im_codec::{Framing, Limits, MessageType, frame_len};
-pub use im_crypto::{CryptoProvider, Entropy, ServerKey, ServerPublicKey, SuiteId};
+pub use im_crypto::{CryptoProvider, Entropy, KeyLimits, ServerKey, ServerPublicKey, SuiteId};
 pub use im_serial::body::{Conversation, ConversationKind};
 pub use im_serial::{FormatId, Registry};
 

@@ -3,17 +3,22 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use core::time::Duration;
 
 use im_codec::{EncryptionId, HEADER_LEN, Header, Limits, MessageType, SerializationId, begin_packet, finish_packet};
 use im_crypto::{
-    ClientStart, ClientWait, Entropy, Established, Offer, Opener, Padding, Sealer, ServerPolicy, ServerStart, SuiteId,
-    TAG_LEN, finish_plaintext,
+    ClientStart, ClientWait, Entropy, Established, KeyLimits, KeyUpdate, KeyUpdates, Offer, Opener, Padding, SealError,
+    Sealer, ServerPolicy, ServerStart, SuiteId, TAG_LEN, finish_plaintext,
 };
 use im_serial::{Body, Format, FormatId, Kind, Registry};
 
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connection::State;
 use crate::error::Error;
+use crate::time::Instant;
+
+/// A key in use is updated after so long even if its limits are far: what is stolen later opens less.
+const KEY_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// What the two sides agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,16 @@ pub(crate) struct Channel {
     /// What the peer accepts.
     outgoing: Limits,
     body_limits: im_serial::Limits,
+    updates: KeyUpdates,
+    /// When the sealer's key came into use.
+    key_since: Instant,
+}
+
+/// What a sealed packet was for.
+pub(crate) enum Incoming {
+    Body(u64, Body),
+    /// The record layer's own business.
+    KeyUpdate,
 }
 
 /// What became of a packet.
@@ -95,6 +110,7 @@ impl Link {
         config: &ClientConfig,
         header: Header,
         body: &mut [u8],
+        now: Instant,
     ) -> Result<Negotiated, Error> {
         let Self::AwaitReply(wait, packet_id) = mem::replace(self, Self::Down) else {
             return Err(Error::Unexpected { got: header.message_type, state: State::Handshaking });
@@ -105,7 +121,7 @@ impl Link {
             return Err(Error::HeaderField { offset: 4, found: header.packet_id as u32, expected: packet_id as u32 });
         }
         let established = wait.finish(body)?;
-        self.open(&config.formats, config.max_body, established)
+        self.open(&config.formats, config.max_body, config.key_limits, now, established)
     }
 
     /// Takes a client's hello and appends the reply to `out`; on success the link is open.
@@ -115,6 +131,7 @@ impl Link {
         raw_header: &[u8; HEADER_LEN],
         body: &mut [u8],
         out: &mut Vec<u8>,
+        now: Instant,
     ) -> Result<Negotiated, Error> {
         let header = Header::from_bytes(raw_header).0;
         let Self::AwaitHello(start) = mem::replace(self, Self::Down) else {
@@ -133,23 +150,34 @@ impl Link {
         let reply = Header { packet_id: header.packet_id, ..Header::new(MessageType::HELLO_REPLY) };
         // The reply is far below every limit.
         let _ = finish_packet(out, at, &reply, &Limits::default());
-        self.open(&config.formats, config.max_body, established)
+        self.open(&config.formats, config.max_body, config.key_limits, now, established)
     }
 
-    fn open(&mut self, formats: &Registry, max_body: u32, established: Established) -> Result<Negotiated, Error> {
-        let Established { sealer, opener, choice, peer_max_body, handshake_hash } = established;
+    fn open(
+        &mut self,
+        formats: &Registry,
+        max_body: u32,
+        key_limits: KeyLimits,
+        now: Instant,
+        established: Established,
+    ) -> Result<Negotiated, Error> {
+        let Established { mut sealer, mut opener, choice, peer_max_body, handshake_hash } = established;
         // The handshake chose among what both sides listed, so a missing format is our own list's fault.
         let Some(format) = formats.get(FormatId(choice.format)).cloned() else {
             return Err(im_crypto::HandshakeError::NoCommonFormat.into());
         };
         let negotiated =
             Negotiated { suite: choice.suite, format: format.id(), format_name: format.name(), handshake_hash };
+        sealer.set_limits(key_limits);
+        opener.set_limits(key_limits);
         *self = Self::Open(Channel {
             sealer,
             opener,
             format,
             outgoing: Limits::new(peer_max_body),
             body_limits: im_serial::Limits::new(max_body as usize),
+            updates: KeyUpdates::default(),
+            key_since: now,
         });
         Ok(negotiated)
     }
@@ -163,19 +191,42 @@ impl Channel {
         body: &Body,
         out: &mut Vec<u8>,
         max: usize,
-    ) -> Result<Written, im_crypto::SealError> {
-        let header = Header {
-            packet_id,
-            encryption: EncryptionId(self.sealer.suite().0),
-            serialization: SerializationId(self.format.id().0),
-            ..Header::new(MessageType::SEALED)
-        };
+    ) -> Result<Written, SealError> {
         let start = begin_packet(out);
         out.push(body.kind().code());
         if self.format.encode(body, out).is_err() {
             out.truncate(start);
             return Ok(Written::TooLarge);
         }
+        self.seal(packet_id, start, out, max)
+    }
+
+    /// Appends a key update of at most `max` bytes.
+    pub(crate) fn write_update(
+        &mut self,
+        update: KeyUpdate,
+        now: Instant,
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<Written, SealError> {
+        let start = begin_packet(out);
+        out.extend_from_slice(&update.content());
+        let written = self.seal(0, start, out, max)?;
+        if let Written::Done(_) = written {
+            self.updates.sent(update);
+            self.key_since = now;
+        }
+        Ok(written)
+    }
+
+    /// Finishes and seals the packet that begins at `start`.
+    fn seal(&mut self, packet_id: u64, start: usize, out: &mut Vec<u8>, max: usize) -> Result<Written, SealError> {
+        let header = Header {
+            packet_id,
+            encryption: EncryptionId(self.sealer.suite().0),
+            serialization: SerializationId(self.format.id().0),
+            ..Header::new(MessageType::SEALED)
+        };
         finish_plaintext(out, start + HEADER_LEN, Padding::None);
         if finish_packet(out, start, &header, &self.outgoing).is_err() {
             return Ok(Written::TooLarge);
@@ -196,7 +247,7 @@ impl Channel {
     }
 
     /// Opens one whole packet in place.
-    pub(crate) fn read(&mut self, packet: &mut [u8], state: State) -> Result<(u64, Body), Error> {
+    pub(crate) fn read(&mut self, packet: &mut [u8], state: State) -> Result<Incoming, Error> {
         let Some((head, sealed)) = packet.split_first_chunk_mut::<HEADER_LEN>() else {
             return Err(Error::Truncated);
         };
@@ -212,11 +263,15 @@ impl Channel {
         ];
         expect_fields(&fixed)?;
         let opened = self.opener.open(head, sealed).map_err(Error::Open)?;
+        if let Some(update) = opened.key_update() {
+            self.updates.received(update);
+            return Ok(Incoming::KeyUpdate);
+        }
         let Some(kind) = Kind::from_code(opened.inner_type) else {
             return Err(Error::Unexpected { got: MessageType(opened.inner_type), state });
         };
         let body = self.format.decode(kind, opened.payload, &self.body_limits)?;
-        Ok((header.packet_id, body))
+        Ok(Incoming::Body(header.packet_id, body))
     }
 
     /// The largest body that the peer accepts, in bytes.
@@ -224,9 +279,22 @@ impl Channel {
         self.outgoing.max_body()
     }
 
-    /// Whether the keys of either direction were used so often that a new connection is due.
-    pub(crate) fn keys_worn(&self) -> bool {
-        self.sealer.needs_update() || self.opener.needs_update()
+    /// The key update that has to go before anything else.
+    pub(crate) fn update_due(&self, now: Instant) -> Option<KeyUpdate> {
+        let old = now >= self.key_since + KEY_LIFETIME && self.sealer.packets() > 0 && self.sealer.may_update();
+        self.updates.due(&self.sealer, &self.opener).or(old.then_some(KeyUpdate::Notice))
+    }
+
+    /// Whether a key is so close to its hard limit that only the close may follow. Updates keep it away from there, unless the
+    /// peer does not do its part.
+    pub(crate) fn keys_used_up(&self) -> bool {
+        self.sealer.nearly_used_up() || self.opener.nearly_used_up()
+    }
+
+    /// Frees the expanded keys of a connection that has nothing to say.
+    pub(crate) fn rest(&mut self) {
+        self.sealer.release_key();
+        self.opener.release_key();
     }
 }
 

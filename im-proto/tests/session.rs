@@ -334,3 +334,104 @@ fn a_close_before_the_login_takes_no_acks_along() {
     let Some(ServerEvent::Closed(closed)) = pair.server_events.pop() else { panic!("{:?}", pair.server_events) };
     assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
 }
+
+/// Small limits at both ends, or at one: the keys change many times, the messages notice nothing, and nobody closes.
+#[test]
+fn a_long_session_crosses_key_updates_without_closing() {
+    let small = KeyLimits::lowered(70, 200);
+    for (at_client, at_server) in [(true, true), (true, false), (false, true)] {
+        let (mut client, mut server) = configs();
+        client.receive_max = 0;
+        if at_client {
+            client.key_limits = small;
+        }
+        if at_server {
+            server.key_limits = small;
+        }
+        let mut pair = Pair::new(client, server);
+        pair.login();
+        let bob = Conversation::private("bob");
+        for seq in 1..=2000 {
+            let id = pair.client.send(pair.now, Message::text("bob", "hello")).unwrap();
+            pair.settle();
+            pair.server.stored(id, &bob, seq, seq, 0, false).unwrap();
+            pair.settle();
+            assert!(matches!(pair.client_events.pop(), Some(ClientEvent::Stored { seq: last, .. }) if last == seq));
+        }
+        assert_eq!((pair.client.state(), pair.server.state()), (State::Online, State::Online));
+        let updates = [pair.client.stats().key_updates, pair.server.stats().key_updates];
+        // 2000 packets each way at 70 to a key; a side with wide limits updates because the other asks, after twice its own limit.
+        let expected = match (at_client, at_server) {
+            (true, true) => 28..=29,
+            _ => 12..=43,
+        };
+        assert!(updates.iter().all(|updates| expected.contains(updates)), "{updates:?}");
+    }
+}
+
+/// Where no update can keep it away, the hard limit ends the connection, and the peer is told.
+#[test]
+fn the_hard_limit_still_closes_with_its_code() {
+    let (mut client, server) = configs();
+    client.receive_max = 0;
+    client.key_limits = KeyLimits::lowered(50, 60);
+    let mut pair = Pair::new(client, server);
+    pair.login();
+    let bob = Conversation::private("bob");
+    let mut sent = 0;
+    while pair.client.state() == State::Online {
+        sent += 1;
+        let id = pair.client.send(pair.now, Message::text("bob", "hello")).unwrap();
+        pair.settle();
+        if pair.server.state() == State::Online {
+            pair.server.stored(id, &bob, sent, sent, 0, false).unwrap();
+        }
+        pair.settle();
+    }
+    assert!((35..60).contains(&sent), "{sent}");
+    let Some(ServerEvent::Closed(closed)) = pair.server_events.pop() else { panic!() };
+    assert_eq!((closed.code, closed.by, closed.authenticated), (CloseCode::KEY_LIMIT, ClosedBy::Peer, true));
+    assert!(closed.may_reconnect());
+}
+
+#[test]
+fn a_key_is_not_used_for_more_than_an_hour() {
+    let mut pair = online();
+    let start = pair.now;
+    let mut last = 0;
+    while pair.now < start + Duration::from_secs(3 * 3600 + 60) {
+        let (at, _) = pair.client.poll_timeout().unwrap();
+        pair.now = at;
+        pair.client.handle_timeout(at);
+        pair.server.handle_timeout(at);
+        pair.settle();
+        let (client, server) = (pair.client.stats().key_updates, pair.server.stats().key_updates);
+        assert_eq!((client, server), (client, client), "both sides have an hour");
+        assert!(client == last || client == last + 1);
+        last = client;
+    }
+    assert_eq!((last, pair.client.state(), pair.server.state()), (3, State::Online, State::Online));
+}
+
+/// A packet of an old epoch, after the update: final, like every other packet that is not the next one.
+#[test]
+fn a_packet_of_an_old_epoch_ends_the_session() {
+    let (mut client, server) = configs();
+    client.receive_max = 0;
+    client.key_limits = KeyLimits::lowered(4, 60);
+    let mut pair = Pair::new(client, server);
+    pair.login();
+    let mut old = Vec::new();
+    pair.client.send(pair.now, Message::text("bob", "first")).unwrap();
+    while pair.client.poll_transmit(pair.now, &mut old, usize::MAX).is_some() {}
+    pair.to_server.extend(&old);
+    for _ in 0..4 {
+        pair.client.send(pair.now, Message::text("bob", "next")).unwrap();
+    }
+    pair.settle();
+    assert!(pair.client.stats().key_updates > 0);
+    assert_eq!(pair.server.state(), State::Online);
+    pair.to_server.extend(&old);
+    pair.receive();
+    assert_eq!(pair.server.state(), State::Closing);
+}

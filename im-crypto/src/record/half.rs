@@ -1,9 +1,9 @@
-//! One direction of a session: secret, counter and usage limits.
+//! One direction of a session: secret, counters and usage limits.
 
 use alloc::boxed::Box;
 use core::fmt;
 
-use super::TAG_LEN;
+use super::{TAG_LEN, limits::KeyLimits};
 use crate::{
     SuiteId,
     error::SealError,
@@ -11,24 +11,9 @@ use crate::{
     schedule::TrafficSecret,
 };
 
-/// How much one key may protect; the same for every suite. At the hard limit the advantage of an attacker against AES-GCM is about
-/// 2^-61 (draft-irtf-cfrg-aead-limits); TLS 1.3 stops at 2^24.5 full records (RFC 8446 section 5.5).
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) soft_packets: u64,
-    pub(super) soft_blocks: u64,
-    pub(super) hard_packets: u64,
-    pub(super) hard_blocks: u64,
-}
-
-impl Limits {
-    const DEFAULT: Self =
-        Self { soft_packets: 1 << 20, soft_blocks: 1 << 26, hard_packets: 1 << 23, hard_blocks: 1 << 34 };
-}
-
 /// Blocks of 16 bytes that one packet costs, associated data included.
-fn blocks(header: &[u8], plain: &[u8]) -> u64 {
-    (header.len().div_ceil(16) as u64).saturating_add(plain.len().div_ceil(16) as u64)
+fn blocks(header: usize, plain: usize) -> u64 {
+    (header.div_ceil(16) as u64).saturating_add(plain.div_ceil(16) as u64)
 }
 
 pub(super) struct Half {
@@ -38,10 +23,12 @@ pub(super) struct Half {
     secret: Option<Box<TrafficSecret>>,
     /// Expanded on first use.
     key: Option<Box<dyn AeadKey>>,
-    /// Packets so far, which is also the next nonce's counter.
+    /// Packets under this key; on a stream also the next nonce's counter.
     packets: u64,
     blocks: u64,
-    pub(super) limits: Limits,
+    pub(super) limits: KeyLimits,
+    /// How often the key was updated.
+    epoch: u32,
 }
 
 impl Half {
@@ -50,15 +37,36 @@ impl Half {
         suite: &'static dyn AeadSuite,
         secret: Box<TrafficSecret>,
     ) -> Self {
-        Self { provider, suite, secret: Some(secret), key: None, packets: 0, blocks: 0, limits: Limits::DEFAULT }
+        Self {
+            provider,
+            suite,
+            secret: Some(secret),
+            key: None,
+            packets: 0,
+            blocks: 0,
+            limits: KeyLimits::default(),
+            epoch: 0,
+        }
     }
 
     pub(super) fn suite(&self) -> SuiteId {
         self.suite.id()
     }
 
-    pub(super) fn needs_update(&self) -> bool {
-        self.packets >= self.limits.soft_packets || self.blocks >= self.limits.soft_blocks
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    pub(super) fn past_soft_limit(&self, factor: u64) -> bool {
+        self.limits.soft(self.packets, self.blocks, factor)
+    }
+
+    pub(super) fn nearly_used_up(&self) -> bool {
+        self.limits.nearly_reached(self.packets, self.blocks)
     }
 
     pub(super) fn release_key(&mut self) {
@@ -70,17 +78,37 @@ impl Half {
         self.key = None;
     }
 
-    /// The counters after one more packet, if the key may protect it.
-    fn count(&self, header: &[u8], plain: &[u8]) -> Option<(u64, u64)> {
-        let packets = self.packets.checked_add(1)?;
-        let blocks = self.blocks.checked_add(blocks(header, plain))?;
-        (packets <= self.limits.hard_packets && blocks <= self.limits.hard_blocks).then_some((packets, blocks))
+    pub(super) fn poisoned(&self) -> bool {
+        self.secret.is_none()
     }
 
-    /// The expanded key and the next nonce.
-    fn prepare(&mut self) -> Result<(&dyn AeadKey, [u8; 12]), CryptoError> {
+    /// The same direction one epoch on, its counters at zero. Nothing changes here, so a failure costs nothing.
+    pub(super) fn next(&self) -> Option<Self> {
+        let secret = self.secret.as_ref()?.next(self.provider).ok()?;
+        Some(Self {
+            epoch: self.epoch.checked_add(1)?,
+            limits: self.limits,
+            ..Self::new(self.provider, self.suite, secret)
+        })
+    }
+
+    /// The same direction with the secret of another kind of transport.
+    pub(super) fn for_datagrams(&self) -> Option<Self> {
+        let secret = self.secret.as_ref()?.for_datagrams(self.provider).ok()?;
+        Some(Self { limits: self.limits, ..Self::new(self.provider, self.suite, secret) })
+    }
+
+    /// The counters after one more packet, if the key may protect it.
+    fn count(&self, header: usize, plain: usize) -> Option<(u64, u64)> {
+        let packets = self.packets.checked_add(1)?;
+        let blocks = self.blocks.checked_add(blocks(header, plain))?;
+        self.limits.allow(packets, blocks).then_some((packets, blocks))
+    }
+
+    /// The expanded key and the nonce of a counter.
+    fn prepare(&mut self, counter: u64) -> Result<(&dyn AeadKey, [u8; 12]), CryptoError> {
         let secret = self.secret.as_ref().ok_or(CryptoError::Failed)?;
-        let nonce = secret.nonce(self.packets);
+        let nonce = secret.nonce(counter);
         let key = match self.key.take() {
             Some(key) => key,
             None => self.suite.key(&secret.key(self.provider, self.suite)?)?,
@@ -88,12 +116,18 @@ impl Half {
         Ok((&**self.key.insert(key), nonce))
     }
 
-    pub(super) fn seal(&mut self, header: &[u8], plain: &mut [u8]) -> Result<[u8; TAG_LEN], SealError> {
-        if self.secret.is_none() {
+    /// Runs `seal` with the key and the next nonce.
+    pub(super) fn seal(
+        &mut self,
+        header: usize,
+        plain: usize,
+        seal: impl FnOnce(&dyn AeadKey, &[u8; 12]) -> Result<[u8; TAG_LEN], CryptoError>,
+    ) -> Result<[u8; TAG_LEN], SealError> {
+        if self.poisoned() {
             return Err(SealError::Failed);
         }
         let (packets, blocks) = self.count(header, plain).ok_or(SealError::KeyExhausted)?;
-        let sealed = self.prepare().and_then(|(key, nonce)| key.seal(&nonce, header, plain));
+        let sealed = self.prepare(self.packets).and_then(|(key, nonce)| seal(key, &nonce));
         let Ok(tag) = sealed else {
             // It is unknown what was written under this nonce.
             self.poison();
@@ -103,20 +137,37 @@ impl Half {
         Ok(tag)
     }
 
-    /// The counters move only after the tag verified.
-    pub(super) fn open(&mut self, header: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> Option<()> {
-        let (packets, blocks) = self.count(header, text)?;
-        let (key, nonce) = self.prepare().ok()?;
-        key.open(&nonce, header, text, tag).ok()?;
+    /// Opens the packet that was sealed under a counter. The usage moves only after the tag verified.
+    pub(super) fn open(
+        &mut self,
+        counter: u64,
+        header: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), CryptoError> {
+        let (packets, blocks) = self.count(header.len(), text.len()).ok_or(CryptoError::Failed)?;
+        let (key, nonce) = self.prepare(counter)?;
+        key.open(&nonce, header, text, tag)?;
         (self.packets, self.blocks) = (packets, blocks);
-        Some(())
+        Ok(())
+    }
+
+    #[cfg(all(test, feature = "rustcrypto"))]
+    pub(super) fn reveal(&self) -> ([u8; 32], [u8; 12]) {
+        self.secret.as_ref().map(|secret| secret.reveal()).unwrap_or_default()
+    }
+
+    #[cfg(all(test, feature = "rustcrypto"))]
+    pub(super) fn set_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
     }
 
     pub(super) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(name)
             .field("suite", &self.suite())
+            .field("epoch", &self.epoch)
             .field("packets", &self.packets)
-            .field("poisoned", &self.secret.is_none())
+            .field("poisoned", &self.poisoned())
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec, vec::Vec};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::{collections::BTreeSet, sync::Mutex};
 
-use super::{Opener, Padding, Sealer, finish_plaintext, half::Limits};
+use super::{KeyLimits, KeyUpdate, KeyUpdates, Opener, Padding, Sealer, finish_plaintext, limits::Allowance};
 use crate::{
     RUSTCRYPTO, SuiteId,
     error::{OpenError, SealError},
@@ -35,14 +35,14 @@ fn plaintext(length: usize) -> Vec<u8> {
     body
 }
 
-fn limits(hard_packets: u64, hard_blocks: u64) -> Limits {
-    Limits { soft_packets: 3, soft_blocks: 20, hard_packets, hard_blocks }
+fn limits(hard_packets: u32, hard_blocks: u64) -> KeyLimits {
+    KeyLimits { soft_packets: 3, soft_blocks: 20, hard_packets, hard_blocks }
 }
 
 #[test]
 fn packet_limit_is_exact() {
     let (mut sealer, mut opener) = halves();
-    sealer.0.limits = limits(5, 1000);
+    sealer.half.limits = limits(5, 1000);
     for n in 0..5 {
         assert_eq!(sealer.needs_update(), n >= 3);
         let mut body = plaintext(4);
@@ -59,7 +59,7 @@ fn packet_limit_is_exact() {
 fn block_limit_counts_header_and_body() {
     let (mut sealer, _) = halves();
     // 24 header bytes are 2 blocks; 47 + 1 plaintext bytes are 3.
-    sealer.0.limits = Limits { soft_packets: 1000, ..limits(1000, 25) };
+    sealer.half.limits = KeyLimits { soft_packets: 1000, ..limits(1000, 25) };
     for n in 0..5 {
         assert_eq!(sealer.needs_update(), n >= 4);
         sealer.seal(&HEADER, &mut plaintext(47)).unwrap();
@@ -72,7 +72,7 @@ fn block_limit_counts_header_and_body() {
 #[test]
 fn opener_enforces_the_limit_too() {
     let (mut sealer, mut opener) = halves();
-    opener.0.limits = limits(2, 1000);
+    opener.half.limits = limits(2, 1000);
     for n in 0..3 {
         let mut body = plaintext(4);
         sealer.seal(&HEADER, &mut body).unwrap();
@@ -184,4 +184,116 @@ fn key_schedule_known_answers() {
     nonce[11] ^= 0x05;
     nonce[4] ^= 0x80;
     assert_eq!(secret.nonce(0x8000_0000_0000_0005), nonce);
+    let (ts, iv) = secret.next(&RUSTCRYPTO).unwrap().reveal();
+    assert_eq!(hex(&ts), "d83e37413693895a53ac6531026cf3c3e42441c440a11abbe5f7b8c80f49138e");
+    assert_eq!(hex(&iv), "594d4cbfde7300477d50184e");
+    let (ts, iv) = secret.for_datagrams(&RUSTCRYPTO).unwrap().reveal();
+    assert_eq!(hex(&ts), "ce11b1d7a0ea4066f5b5ccfe76bf35430ba2023687fb55dc60d50396a4f0a1a6");
+    assert_eq!(hex(&iv), "10afc668514fa71786cb2a62");
+}
+
+fn update(kind: KeyUpdate) -> Vec<u8> {
+    let mut body = kind.content().to_vec();
+    finish_plaintext(&mut body, 0, Padding::None);
+    body
+}
+
+#[test]
+fn an_update_starts_the_counts_again_and_wipes_the_old_secret() {
+    let (mut sealer, mut opener) = halves();
+    sealer.set_limits(limits(5, 1000));
+    opener.set_limits(limits(5, 1000));
+    let mut secrets = BTreeSet::new();
+    for epoch in 0..Allowance::BURST {
+        assert_eq!((sealer.epoch(), opener.epoch()), (u32::from(epoch), u32::from(epoch)));
+        for _ in 0..4 {
+            let mut body = plaintext(4);
+            sealer.seal(&HEADER, &mut body).unwrap();
+            opener.open(&HEADER, &mut body).unwrap();
+        }
+        assert!(secrets.insert(sealer.half.next().unwrap().reveal()), "each epoch has its own secret");
+        let mut body = update(KeyUpdate::Notice);
+        sealer.seal(&HEADER, &mut body).unwrap();
+        assert_eq!(opener.open(&HEADER, &mut body).unwrap().key_update(), Some(KeyUpdate::Notice));
+    }
+    // The rate limit: 8, and then one for each 64 packets; 32 went by.
+    assert_eq!(sealer.seal(&HEADER, &mut update(KeyUpdate::Notice)), Err(SealError::UpdateTooSoon));
+    assert!(!sealer.may_update());
+}
+
+/// A peer that does not keep to the rate limit is cut, at exactly the first update too many.
+#[test]
+fn an_update_flood_is_cut_at_the_exact_count() {
+    let (mut sealer, mut opener) = halves();
+    for n in 0..=u32::from(Allowance::BURST) {
+        sealer.allowance = Allowance::new();
+        let mut body = update(KeyUpdate::Request);
+        sealer.seal(&HEADER, &mut body).unwrap();
+        assert_eq!(opener.open(&HEADER, &mut body).is_ok(), n < u32::from(Allowance::BURST), "{n}");
+    }
+    let (mut sealer, mut opener) = halves();
+    for n in 0..1000_u32 {
+        if sealer.may_update() {
+            let mut body = update(KeyUpdate::Notice);
+            sealer.seal(&HEADER, &mut body).unwrap();
+            opener.open(&HEADER, &mut body).unwrap();
+        }
+        let mut body = plaintext(1);
+        sealer.seal(&HEADER, &mut body).unwrap();
+        opener.open(&HEADER, &mut body).unwrap();
+        let earned = n.saturating_sub(1) / u32::from(Allowance::EARN);
+        assert!(
+            sealer.epoch().abs_diff(u32::from(Allowance::BURST).min(n + 1) + earned) <= 1,
+            "{n} {}",
+            sealer.epoch()
+        );
+    }
+}
+
+#[test]
+fn the_plan_answers_once_and_asks_once() {
+    let (mut sealer, mut opener) = halves();
+    let mut plan = KeyUpdates::default();
+    assert_eq!(plan.due(&sealer, &opener), None);
+    for _ in 0..3 {
+        plan.received(KeyUpdate::Request);
+    }
+    assert_eq!(plan.due(&sealer, &opener), Some(KeyUpdate::Notice), "a request is never answered by a request");
+    plan.sent(KeyUpdate::Notice);
+    assert_eq!(plan.due(&sealer, &opener), None);
+    plan.received(KeyUpdate::Notice);
+    assert_eq!(plan.due(&sealer, &opener), None, "a notice has no answer");
+    // The peer lets its key grow old.
+    opener.set_limits(limits(100, 1000));
+    for n in 0..6 {
+        assert_eq!(plan.due(&sealer, &opener), None, "{n}");
+        let mut body = plaintext(1);
+        sealer.seal(&HEADER, &mut body).unwrap();
+        opener.open(&HEADER, &mut body).unwrap();
+    }
+    assert_eq!(plan.due(&sealer, &opener), Some(KeyUpdate::Request));
+    plan.sent(KeyUpdate::Request);
+    assert_eq!(plan.due(&sealer, &opener), None, "one question");
+    sealer.set_limits(limits(100, 1000));
+    assert_eq!(plan.due(&sealer, &opener), Some(KeyUpdate::Notice), "the own limit is another matter");
+}
+
+/// Poisons at the end of the epochs rather than wrap.
+#[test]
+fn the_last_epoch_refuses_an_update() {
+    let (mut sealer, _) = halves();
+    sealer.half.set_epoch(u32::MAX);
+    assert_eq!(sealer.seal(&HEADER, &mut update(KeyUpdate::Notice)), Err(SealError::KeyExhausted));
+    sealer.seal(&HEADER, &mut plaintext(1)).unwrap();
+}
+
+#[test]
+fn little_is_left_for_the_close_near_the_hard_limit() {
+    let (mut sealer, _) = halves();
+    sealer.set_limits(KeyLimits::lowered(1000, 20));
+    for n in 0..20 {
+        assert_eq!(sealer.nearly_used_up(), n >= 4, "{n}");
+        sealer.seal(&HEADER, &mut plaintext(1)).unwrap();
+    }
+    assert_eq!(sealer.seal(&HEADER, &mut plaintext(1)), Err(SealError::KeyExhausted));
 }

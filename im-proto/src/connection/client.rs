@@ -276,8 +276,14 @@ impl Machine for Client {
         ClientEvent::Closed(closed)
     }
 
-    fn on_hello(&mut self, core: &mut Core, header: &[u8; HEADER_LEN], body: &mut [u8]) -> Result<Negotiated, Error> {
-        core.link.finish(&self.config, Header::from_bytes(header).0, body)
+    fn on_hello(
+        &mut self,
+        core: &mut Core,
+        header: &[u8; HEADER_LEN],
+        body: &mut [u8],
+        now: Instant,
+    ) -> Result<Negotiated, Error> {
+        core.link.finish(&self.config, Header::from_bytes(header).0, body, now)
     }
 
     fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, negotiated: Negotiated) {

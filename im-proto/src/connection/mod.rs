@@ -16,7 +16,7 @@ use im_serial::body::{Close, Ping, Pong};
 use crate::close::{CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close};
 use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
-use crate::link::{Link, MIN_SEALED, Negotiated, Written};
+use crate::link::{Incoming, Link, MIN_SEALED, Negotiated, Written};
 use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
@@ -80,6 +80,8 @@ pub struct Stats {
     pub retries: u64,
     /// Pings transmitted.
     pub pings: u64,
+    /// Times that this side changed its key within a connection.
+    pub key_updates: u64,
 }
 
 /// The role of this side: [`Client`] or [`Server`].
@@ -106,6 +108,7 @@ pub(crate) mod machine {
             core: &mut Core,
             header: &[u8; HEADER_LEN],
             body: &mut [u8],
+            now: Instant,
         ) -> Result<Negotiated, Error>;
         #[doc(hidden)]
         fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, negotiated: Negotiated);
@@ -316,13 +319,13 @@ impl<R: Role> Connection<R> {
         }
         let state = self.core.state;
         let Link::Open(channel) = &mut self.core.link else {
-            return self.clear_packet(packet);
+            return self.clear_packet(now, packet);
         };
-        let (id, body) = channel.read(packet, state)?;
-        let worn = channel.keys_worn();
-        if worn {
+        let incoming = channel.read(packet, state)?;
+        if channel.keys_used_up() {
             self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
         }
+        let Incoming::Body(id, body) = incoming else { return Ok(()) };
         match body {
             Body::Close(close) => {
                 let code = CloseCode(u16::try_from(close.code).unwrap_or(CloseCode::PROTOCOL.0));
@@ -339,20 +342,25 @@ impl<R: Role> Connection<R> {
                 self.core.pong_due = true;
                 Ok(())
             }
-            Body::Pong(_) if state == State::Online => Ok(()),
+            Body::Pong(_) if state == State::Online => {
+                if let Link::Open(channel) = &mut self.core.link {
+                    channel.rest();
+                }
+                Ok(())
+            }
             body => self.role.on_body(&mut self.core, &mut self.events, now, id, body),
         }
     }
 
     /// A packet before the channel is sealed.
-    fn clear_packet(&mut self, packet: &mut [u8]) -> Result<(), Error> {
+    fn clear_packet(&mut self, now: Instant, packet: &mut [u8]) -> Result<(), Error> {
         let Some((head, body)) = packet.split_first_chunk_mut::<HEADER_LEN>() else {
             return Err(Error::Truncated);
         };
         let header = Header::from_bytes(head).0;
         match header.message_type {
             MessageType::HELLO | MessageType::HELLO_REPLY => {
-                let negotiated = self.role.on_hello(&mut self.core, head, body)?;
+                let negotiated = self.role.on_hello(&mut self.core, head, body, now)?;
                 self.core.state = State::LoggingIn;
                 self.role.on_open(&mut self.core, &mut self.events, negotiated);
                 Ok(())
@@ -454,7 +462,9 @@ impl<R: Role> Connection<R> {
         loop {
             let Link::Open(channel) = &mut core.link else { return None };
             // The borrow of the link ends before the role sees the core again.
-            let (what, written) = if let Some((id, body)) = role.next_answer(core.state) {
+            let (what, written) = if let Some(update) = channel.update_due(now) {
+                (Sent::KeyUpdate, channel.write_update(update, now, out, max))
+            } else if let Some((id, body)) = role.next_answer(core.state) {
                 (Sent::Answer, channel.write(id, &body, out, max))
             } else if core.pong_due {
                 (Sent::Pong, channel.write(0, &Pong {}.into(), out, max))
@@ -477,7 +487,7 @@ impl<R: Role> Connection<R> {
                         Sent::Answer => role.answer_sent(),
                         Sent::Pong => core.pong_due = false,
                         Sent::Ping => core.ping_due = false,
-                        Sent::Close => {
+                        Sent::KeyUpdate | Sent::Close => {
                             self.finish_closing();
                             return None;
                         }
@@ -491,18 +501,24 @@ impl<R: Role> Connection<R> {
                     return None;
                 }
             };
-            let worn = channel.keys_worn();
+            let used_up = channel.keys_used_up();
             match what {
                 Sent::Answer => role.answer_sent(),
-                Sent::Pong => core.pong_due = false,
+                Sent::KeyUpdate => core.stats.key_updates += 1,
+                // A heartbeat went by with nothing to say: rest until there is.
+                Sent::Pong => {
+                    core.pong_due = false;
+                    channel.rest();
+                }
                 Sent::Ping => {
                     core.ping_due = false;
+                    channel.rest();
                     core.stats.pings += 1;
                 }
                 Sent::Message(id) => role.message_sent(core, id, now),
                 Sent::Close => self.finish_closing(),
             }
-            if worn {
+            if used_up {
                 self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
             }
             return Some(len);
@@ -606,6 +622,7 @@ impl<R: Role> Connection<R> {
 /// What a packet was, for the bookkeeping after it is sealed.
 enum Sent {
     Answer,
+    KeyUpdate,
     Pong,
     Ping,
     Close,

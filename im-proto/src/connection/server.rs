@@ -292,8 +292,14 @@ impl Machine for Server {
         ServerEvent::Closed(closed)
     }
 
-    fn on_hello(&mut self, core: &mut Core, header: &[u8; HEADER_LEN], body: &mut [u8]) -> Result<Negotiated, Error> {
-        let negotiated = core.link.accept(&self.config, header, body, &mut core.clear)?;
+    fn on_hello(
+        &mut self,
+        core: &mut Core,
+        header: &[u8; HEADER_LEN],
+        body: &mut [u8],
+        now: Instant,
+    ) -> Result<Negotiated, Error> {
+        let negotiated = core.link.accept(&self.config, header, body, &mut core.clear, now)?;
         if let Link::Open(channel) = &core.link {
             let max_body = channel.peer_max_body();
             if !content_fits(self.config.max_content, max_body) {
