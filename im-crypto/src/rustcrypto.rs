@@ -13,9 +13,19 @@ use crate::{
     provider::{AeadKey, AeadSuite, CryptoError, CryptoProvider, HkdfSha256, Secret, TrafficKey, X25519},
 };
 
-/// Pure-Rust provider with suites 16, 17 and 18.
+/// Pure-Rust provider with suites 16, 17 and 18, and with feature `pq` ML-KEM-768.
 pub static RUSTCRYPTO: CryptoProvider =
-    CryptoProvider::new(&[&Aes128Suite, &Aes256Suite, &ChaChaSuite], &Dalek, &Sha256Hkdf);
+    with_kem(CryptoProvider::new(&[&Aes128Suite, &Aes256Suite, &ChaChaSuite], &Dalek, &Sha256Hkdf));
+
+#[cfg(feature = "pq")]
+const fn with_kem(provider: CryptoProvider) -> CryptoProvider {
+    provider.with_kem(&crate::mlkem::MlKem)
+}
+
+#[cfg(not(feature = "pq"))]
+const fn with_kem(provider: CryptoProvider) -> CryptoProvider {
+    provider
+}
 
 /// Implements suite and key for one cipher of the `aead` crate generation.
 macro_rules! aead_suite {
