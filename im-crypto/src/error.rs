@@ -56,6 +56,68 @@ pub enum OfferProblem {
     BodyLimit(u32),
 }
 
+/// What is wrong with the handshakes that a side is configured for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum PolicyProblem {
+    /// No full handshake is allowed: without one no session ever begins.
+    #[error("no full handshake is allowed; add NK (1) or NKhfs (2)")]
+    NoFullHandshake,
+    /// A resumption was asked for, and none is allowed.
+    #[error("no resumption is allowed; add NNpsk0 (3) or NNhfs+psk0 (4)")]
+    NoResumption,
+    /// The same handshake twice.
+    #[error("handshake {0} is listed twice")]
+    DuplicateHandshake(HandshakeId),
+    /// An id that is not assigned.
+    #[error("{0} cannot be allowed")]
+    UnknownHandshake(HandshakeId),
+    /// Post-quantum key agreement is required, and this handshake has none.
+    #[error("post-quantum key agreement is required, but {0} has none")]
+    NotPostQuantum(HandshakeId),
+    /// The provider has no ML-KEM, which this handshake needs.
+    #[error("{0} needs a crypto provider with ML-KEM-768 (feature `pq`)")]
+    NoKem(HandshakeId),
+    /// The handshake needs a pinned server key.
+    #[error("{0} needs a pinned server key")]
+    NoPin(HandshakeId),
+    /// More than [`MAX_PINS`](crate::MAX_PINS) pinned keys; the number that was given.
+    #[error("{0} server keys are pinned, at most 2 are allowed")]
+    TooManyPins(usize),
+    /// The handshake shows a static key of the client, and there is none.
+    #[error("{0} needs a static key of the client's own")]
+    NoOwnKey(HandshakeId),
+}
+
+/// Why a ticket was not made or stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// Not between 1 and [`MAX_TICKET_LIFETIME`](crate::MAX_TICKET_LIFETIME) seconds; the number that was given.
+    #[error("a ticket cannot live for {0} seconds, at most for 604800 (7 days)")]
+    Lifetime(u64),
+    /// A field of the identity is longer than [`MAX_TICKET_FIELD`](crate::MAX_TICKET_FIELD); its length.
+    #[error("a field of a ticket is {0} bytes long, at most 128 are allowed")]
+    Field(usize),
+    /// The ticket is empty or longer than [`MAX_TICKET`](crate::MAX_TICKET); its length.
+    #[error("a ticket is {0} bytes long, 1 to 512 are allowed")]
+    Length(usize),
+    /// A local cryptographic operation failed.
+    #[error("a local cryptographic operation failed")]
+    Provider,
+}
+
+impl TicketError {
+    /// Whose fault this is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Lifetime(_) | Self::Field(_) => Fault::CallerMisused,
+            Self::Length(_) => Fault::PeerViolated,
+            Self::Provider => Fault::LocalLimit,
+        }
+    }
+}
+
 /// Why a handshake did not complete. The state machine that returned it is gone; the connection has to be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,6 +131,9 @@ pub enum HandshakeError {
     /// The local server policy is not valid.
     #[error("own policy: {0}")]
     OwnPolicy(OfferProblem),
+    /// The handshakes that this side is configured for cannot work.
+    #[error("own configuration: {0}")]
+    OwnHandshakes(#[from] PolicyProblem),
     /// A suite is configured that the provider does not implement.
     #[error("the crypto provider has no {0}")]
     ProviderLacks(SuiteId),
@@ -84,12 +149,37 @@ pub enum HandshakeError {
     /// The body is longer than [`MAX_HANDSHAKE_BODY`](crate::MAX_HANDSHAKE_BODY).
     #[error("the handshake packet is {0} bytes long, at most 2048 are allowed")]
     TooLong(usize),
-    /// The HELLO asks for a handshake that this side does not speak.
-    #[error("the peer asks for handshake {0}, only NK (1) is spoken here")]
+    /// The HELLO asks for a handshake that this side does not know or allow.
+    #[error("the peer asks for handshake {0}, which is not allowed here")]
     UnsupportedHandshake(HandshakeId),
-    /// The HELLO asks for a channel binding that this side does not speak.
-    #[error("the peer asks for channel binding type {0}, only 0 (none) is spoken here")]
+    /// The HELLO asks for a channel binding that this side does not know, or has no TLS connection for.
+    #[error("the peer asks for channel binding type {0}, which is not available here")]
     UnsupportedBinding(u8),
+    /// This server wants the handshake bound to TLS, and the client did not.
+    #[error("the peer did not bind the handshake to its TLS connection, which is required here")]
+    BindingRequired,
+    /// The ticket in a HELLO is empty or longer than [`MAX_TICKET`](crate::MAX_TICKET); its length.
+    #[error("the peer's ticket is {0} bytes long, 1 to 512 are allowed")]
+    BadTicketLength(usize),
+    /// The ticket is not good (any more), for whatever cause, and this server does not send a RETRY. Connect again without it.
+    #[error("the ticket was refused; connect again without it")]
+    TicketRefused,
+    /// The cookie was not made here for this client, or is too old.
+    #[error("the cookie of the second HELLO is not valid; connect again")]
+    BadCookie,
+    /// The RETRY is malformed.
+    #[error("the RETRY is malformed")]
+    BadRetry,
+    /// A second RETRY on one connection.
+    #[error("the server sent a second RETRY")]
+    SecondRetry,
+    /// The RETRY asks for a handshake that this client does not allow: a server of another configuration, or somebody who wants to
+    /// weaken the connection.
+    #[error("the server's RETRY asks for handshake {0}, which is not allowed here")]
+    RetryHandshake(HandshakeId),
+    /// The server named, or showed, a key that this client did not pin.
+    #[error("the server has none of the pinned keys")]
+    NotPinned,
     /// The HELLO was made for another server key.
     #[error("the peer used a server key that this server does not have (id {})", KeyIdHex(.0))]
     UnknownServerKey([u8; 8]),
@@ -102,8 +192,9 @@ pub enum HandshakeError {
     /// No serialization format is on both lists.
     #[error("no serialization format in common with the peer")]
     NoCommonFormat,
-    /// The peer sent a public key of small order, which would make the shared secret public (RFC 7748 section 6.1).
-    #[error("the peer sent a weak public key")]
+    /// The peer sent a public key of small order, which would make the shared secret public (RFC 7748 section 6.1), or bytes that
+    /// are not an ML-KEM key (FIPS 203 section 7.2).
+    #[error("the peer sent a weak or malformed public key")]
     WeakPublicKey,
     /// A tag did not verify: bytes were changed on the way, or the two sides do not agree on the server's key.
     #[error("the handshake does not authenticate: wrong server key, or changed on the way")]
@@ -127,16 +218,26 @@ impl HandshakeError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Entropy | Self::Provider => Fault::LocalLimit,
-            Self::OwnOffer(_) | Self::OwnPolicy(_) | Self::ProviderLacks(_) | Self::HeaderLength(_) => {
-                Fault::CallerMisused
-            }
+            Self::OwnOffer(_)
+            | Self::OwnPolicy(_)
+            | Self::OwnHandshakes(_)
+            | Self::ProviderLacks(_)
+            | Self::HeaderLength(_) => Fault::CallerMisused,
             Self::UnsupportedHandshake(_)
             | Self::UnsupportedBinding(_)
+            | Self::BindingRequired
+            | Self::TicketRefused
+            | Self::RetryHandshake(_)
             | Self::UnknownServerKey(_)
             | Self::NoCommonSuite
             | Self::NoCommonFormat => Fault::PeerIncompatible,
             Self::PeerOffer(OfferProblem::LegacySuite(_)) => Fault::PeerIncompatible,
             Self::Truncated
+            | Self::BadTicketLength(_)
+            | Self::BadCookie
+            | Self::BadRetry
+            | Self::SecondRetry
+            | Self::NotPinned
             | Self::TooLong(_)
             | Self::PeerOffer(_)
             | Self::WeakPublicKey

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::noise;
+
 /// Identifier of a record AEAD, byte 17 of the packet header.
 ///
 /// Any value can be held, so that an unknown id can be named in an error. Ids 19 and 20 are reserved for AES-256-GCM-SIV and
@@ -76,29 +78,42 @@ pub struct HandshakeId(pub u8);
 impl HandshakeId {
     /// `Noise_NK_25519_ChaChaPoly_SHA256`: the client knows the server's static key.
     pub const NK: Self = Self(1);
-    /// Reserved: NK with an ML-KEM-768 hybrid.
+    /// `Noise_NKhfs_25519+MLKEM768_ChaChaPoly_SHA256`: NK with a key encapsulation that a quantum computer does not break.
     pub const NK_HFS: Self = Self(2);
-    /// Reserved: `Noise_NNpsk0_25519_ChaChaPoly_SHA256`, resumption by ticket.
+    /// `Noise_NNpsk0_25519_ChaChaPoly_SHA256`: resumption with a ticket.
     pub const NN_PSK0: Self = Self(3);
-    /// Reserved: resumption with an ML-KEM-768 hybrid.
+    /// `Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_SHA256`: resumption with a key encapsulation.
     pub const NN_PSK0_HFS: Self = Self(4);
-    /// Reserved: `Noise_XX_25519_ChaChaPoly_SHA256`, first use without a pinned key.
+    /// `Noise_XX_25519_ChaChaPoly_SHA256`: both sides learn each other's static key; for first use without a pinned key.
     pub const XX: Self = Self(5);
-    /// Reserved: `Noise_IK_25519_ChaChaPoly_SHA256`, between servers.
+    /// `Noise_IK_25519_ChaChaPoly_SHA256`: the client knows the server's static key and shows its own; between servers.
     pub const IK: Self = Self(6);
+    /// `Noise_XXhfs_25519+MLKEM768_ChaChaPoly_SHA256`.
+    pub const XX_HFS: Self = Self(7);
+    /// `Noise_IKhfs_25519+MLKEM768_ChaChaPoly_SHA256`.
+    pub const IK_HFS: Self = Self(8);
 
-    /// The short name of an assigned or reserved id.
+    /// Whether recorded traffic stays closed to a quantum computer: the hybrids with ML-KEM-768 (FIPS 203).
+    ///
+    /// ```
+    /// use im_crypto::HandshakeId;
+    /// assert!(HandshakeId::NK_HFS.is_post_quantum() && !HandshakeId::NK.is_post_quantum());
+    /// ```
     #[must_use]
-    pub const fn name(self) -> Option<&'static str> {
-        match self.0 {
-            1 => Some("NK"),
-            2 => Some("NKhfs"),
-            3 => Some("NNpsk0"),
-            4 => Some("NNpsk0hfs"),
-            5 => Some("XX"),
-            6 => Some("IK"),
-            _ => None,
-        }
+    pub fn is_post_quantum(self) -> bool {
+        noise::by_id(self).is_some_and(|pattern| pattern.is_hybrid())
+    }
+
+    /// Whether this resumes a session with a ticket; every other handshake is a full one.
+    #[must_use]
+    pub fn is_resumption(self) -> bool {
+        noise::by_id(self).is_some_and(|pattern| pattern.uses_psk())
+    }
+
+    /// The name of the Noise pattern with its modifiers; `None` for an id that is not assigned.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        noise::by_id(self).map(|pattern| pattern.name)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Entropy and the server's long-term key.
+//! Entropy and long-term keys.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, str::FromStr};
 
 use rand_core::TryCryptoRng;
@@ -12,7 +12,7 @@ use crate::{
     provider::{CryptoProvider, Secret},
 };
 
-/// 32 secret random bytes for one key pair, drawn by the caller because this crate has no random number generator. Used once:
+/// 32 secret random bytes for one handshake, key or ticket, drawn by the caller because this crate has no random number generator. Used once:
 /// neither `Clone` nor readable, and wiped when dropped.
 pub struct Entropy(Box<Secret>);
 
@@ -39,7 +39,9 @@ impl fmt::Debug for Entropy {
     }
 }
 
-/// A server's static X25519 key pair. Clients pin its [public half](ServerPublicKey); whoever has the secret can pose as the server.
+/// A static X25519 key pair: a server's, or that of a client that shows one (XX and IK). Peers pin its
+/// [public half](StaticPublicKey); whoever has the secret can pose as its owner. One key may serve all handshakes here, because
+/// all of them use SHA-256 (Noise section 14), and nothing outside of them.
 ///
 /// ```
 /// # #[cfg(feature = "rustcrypto")] {
@@ -51,12 +53,12 @@ impl fmt::Debug for Entropy {
 /// assert_eq!(ServerKey::from_bytes(*stored, &RUSTCRYPTO).unwrap().public(), key.public());
 /// # }
 /// ```
-pub struct ServerKey {
-    pair: Keypair,
+pub struct StaticKey {
+    pair: Arc<Keypair>,
     key_id: [u8; 8],
 }
 
-impl ServerKey {
+impl StaticKey {
     /// Makes a new key.
     ///
     /// # Errors
@@ -74,8 +76,8 @@ impl ServerKey {
     }
 
     fn from_secret(secret: Box<Secret>, provider: &CryptoProvider) -> Result<Self, HandshakeError> {
-        let pair = Keypair::new(secret, provider)?;
-        let key_id = ServerPublicKey(pair.public).key_id(provider);
+        let pair = Arc::new(Keypair::new(secret, provider)?);
+        let key_id = StaticPublicKey(pair.public).key_id(provider);
         Ok(Self { pair, key_id })
     }
 
@@ -85,34 +87,40 @@ impl ServerKey {
         Secret::clone(&self.pair.secret)
     }
 
-    /// The public half, for the clients.
+    /// The public half, for the peers.
     #[must_use]
-    pub fn public(&self) -> ServerPublicKey {
-        ServerPublicKey(self.pair.public)
+    pub fn public(&self) -> StaticPublicKey {
+        StaticPublicKey(self.pair.public)
     }
 
-    /// The id by which a HELLO names this key; see [`ServerPublicKey::key_id`].
+    /// The id by which a HELLO names this key; see [`StaticPublicKey::key_id`].
     #[must_use]
     pub fn key_id(&self) -> [u8; 8] {
         self.key_id
     }
 
-    pub(crate) fn pair(&self) -> &Keypair {
-        &self.pair
+    pub(crate) fn pair(&self) -> Arc<Keypair> {
+        Arc::clone(&self.pair)
     }
 }
 
-impl fmt::Debug for ServerKey {
+impl fmt::Debug for StaticKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerKey {{ public: {}, secret: .. }}", self.public())
+        write!(f, "StaticKey {{ public: {}, secret: .. }}", self.public())
     }
 }
 
-/// The public half of a [`ServerKey`]: what a client pins. As text it is 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ServerPublicKey([u8; 32]);
+/// A server's [`StaticKey`].
+pub type ServerKey = StaticKey;
 
-impl ServerPublicKey {
+/// The public half of a [`ServerKey`]: what a client pins.
+pub type ServerPublicKey = StaticPublicKey;
+
+/// The public half of a [`StaticKey`]. As text it is 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StaticPublicKey([u8; 32]);
+
+impl StaticPublicKey {
     /// Wraps the 32 bytes of a public key (RFC 7748 encoding).
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -133,19 +141,19 @@ impl ServerPublicKey {
     }
 }
 
-impl fmt::Display for ServerPublicKey {
+impl fmt::Display for StaticPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
     }
 }
 
-impl fmt::Debug for ServerPublicKey {
+impl fmt::Debug for StaticPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerPublicKey({self})")
+        write!(f, "StaticPublicKey({self})")
     }
 }
 
-impl FromStr for ServerPublicKey {
+impl FromStr for StaticPublicKey {
     type Err = KeyParseError;
 
     fn from_str(text: &str) -> Result<Self, KeyParseError> {

@@ -29,6 +29,8 @@ pub struct CryptoProvider {
     pub dh: &'static dyn X25519,
     /// SHA-256 and HKDF on it.
     pub hash: &'static dyn HkdfSha256,
+    /// ML-KEM-768, without which there are no post-quantum handshakes.
+    pub kem: Option<&'static dyn MlKem768>,
 }
 
 impl CryptoProvider {
@@ -39,7 +41,13 @@ impl CryptoProvider {
         dh: &'static dyn X25519,
         hash: &'static dyn HkdfSha256,
     ) -> Self {
-        Self { aeads, dh, hash }
+        Self { aeads, dh, hash, kem: None }
+    }
+
+    /// The same with ML-KEM-768.
+    #[must_use]
+    pub const fn with_kem(self, kem: &'static dyn MlKem768) -> Self {
+        Self { kem: Some(kem), ..self }
     }
 
     /// The implementation of a suite, if there is one.
@@ -75,8 +83,9 @@ pub enum CryptoError {
     /// The tag does not belong to these bytes under this key, nonce and associated data.
     #[error("the tag does not verify")]
     BadTag,
-    /// The shared secret is all zero: the peer's public key has small order (RFC 7748 section 6.1).
-    #[error("the public key has small order")]
+    /// The peer's public key is refused: the shared secret is all zero because the key has small order (RFC 7748 section 6.1),
+    /// or it is not an ML-KEM encapsulation key (FIPS 203 section 7.2).
+    #[error("the public key is weak or not one")]
     WeakPublicKey,
     /// Anything else: a wrong length, or the implementation refused.
     #[error("the cryptographic operation failed")]
@@ -144,6 +153,46 @@ pub trait X25519: Send + Sync {
     /// # Errors
     /// [`CryptoError::WeakPublicKey`] if the result is all zero; the check runs in constant time.
     fn agree(&self, secret: &[u8; 32], public: &[u8; 32]) -> Result<Secret, CryptoError>;
+}
+
+/// Length of an ML-KEM-768 encapsulation key, bytes.
+pub const KEM_PUBLIC_LEN: usize = 1184;
+/// Length of an ML-KEM-768 ciphertext, bytes.
+pub const KEM_CIPHERTEXT_LEN: usize = 1088;
+/// The seed `d || z` of an ML-KEM key pair (FIPS 203 section 7.1), wiped when dropped.
+pub type KemSeed = Zeroizing<[u8; 64]>;
+
+/// ML-KEM-768 (FIPS 203).
+pub trait MlKem768: Send + Sync {
+    /// The key pair of a seed.
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if the implementation refuses.
+    fn generate(&self, seed: &KemSeed) -> Result<Box<dyn MlKem768Key>, CryptoError>;
+
+    /// Makes a shared secret and writes its ciphertext. `randomness` is the `m` of FIPS 203; an implementation that insists on
+    /// its own generator may ignore it.
+    ///
+    /// # Errors
+    /// [`CryptoError::WeakPublicKey`] if the modulus check of section 7.2 fails.
+    fn encapsulate(
+        &self,
+        public: &[u8; KEM_PUBLIC_LEN],
+        randomness: &[u8; 32],
+        ciphertext: &mut [u8; KEM_CIPHERTEXT_LEN],
+    ) -> Result<Secret, CryptoError>;
+}
+
+/// A decapsulation key of one handshake. Implementations wipe it when dropped.
+pub trait MlKem768Key: Send + Sync {
+    /// The encapsulation key.
+    fn public_key(&self) -> &[u8; KEM_PUBLIC_LEN];
+
+    /// The shared secret; for a changed ciphertext an unpredictable other one (implicit rejection, FIPS 203 section 7.3).
+    ///
+    /// # Errors
+    /// [`CryptoError::Failed`] if the implementation refuses.
+    fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT_LEN]) -> Result<Secret, CryptoError>;
 }
 
 /// SHA-256 (FIPS 180-4) and HKDF-SHA-256 (RFC 5869).

@@ -16,8 +16,18 @@ use crate::{
     provider::{AeadKey, AeadSuite, CryptoError, CryptoProvider, HkdfSha256, Secret, TrafficKey, X25519},
 };
 
-/// Pure-Rust provider with suites 16, 17 and 18, and with feature `sm` 21.
-pub static RUSTCRYPTO: CryptoProvider = CryptoProvider::new(SUITES, &Dalek, &Sha256Hkdf);
+/// Pure-Rust provider with suites 16, 17 and 18, with feature `sm` 21, and with feature `pq` ML-KEM-768.
+pub static RUSTCRYPTO: CryptoProvider = with_kem(CryptoProvider::new(SUITES, &Dalek, &Sha256Hkdf));
+
+#[cfg(feature = "pq")]
+const fn with_kem(provider: CryptoProvider) -> CryptoProvider {
+    provider.with_kem(&crate::mlkem::MlKem)
+}
+
+#[cfg(not(feature = "pq"))]
+const fn with_kem(provider: CryptoProvider) -> CryptoProvider {
+    provider
+}
 
 const SUITES: &[&dyn AeadSuite] = &[
     &Aes128Suite,

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use im_crypto::{ClientStart, Entropy, Offer, Padding, RUSTCRYPTO, ServerKey, ServerPolicy, ServerStart, SuiteId};
+use im_crypto::{Client, Entropy, Offer, Padding, RUSTCRYPTO, Server, ServerContext, ServerKey, ServerPolicy, SuiteId};
 use serde::{Deserialize, Serialize};
 
 /// One session. The secret keys are 32 times the byte given; everything else is hex.
@@ -30,16 +30,16 @@ fn session(suite: u8) -> Golden {
     let key = ServerKey::generate(&RUSTCRYPTO, entropy(0x51)).unwrap();
     let offer = Offer { suites: vec![SuiteId(suite), SuiteId(17)], formats: vec![16, 2], max_body: 65_536 };
     let offer = if suite == 17 { Offer { suites: vec![SuiteId(17)], ..offer } } else { offer };
-    let start = ClientStart::new(&RUSTCRYPTO, key.public(), offer, entropy(0xc1)).unwrap();
+    let client = Client::new(&RUSTCRYPTO, client_policy(offer), &[key.public()]).unwrap();
+    let start = client.start(entropy(0xc1)).unwrap();
     let header = hello_header(start.body_len());
     let (mut hello, mut reply) = (Vec::new(), Vec::new());
     let wait = start.write(&header, &mut hello).unwrap();
-    let policy = ServerPolicy { suites: vec![SuiteId(suite)], formats: vec![2], max_body: 1 << 20 };
-    let mut server = ServerStart::new(&RUSTCRYPTO, policy, entropy(0x5e))
-        .unwrap()
-        .accept(&key, &header, &mut hello.clone(), &mut reply)
-        .unwrap();
-    let mut client = wait.finish(&mut reply.clone()).unwrap();
+    let policy = ServerPolicy { formats: vec![2], max_body: 1 << 20, ..policy(&[SuiteId(suite)]) };
+    let mut context = ServerContext::new(std::slice::from_ref(&key));
+    let server = Server::new(&RUSTCRYPTO, policy).unwrap().start(entropy(0x5e));
+    let mut server = established(server.accept(&mut context, &header, &mut hello.clone(), &mut reply).unwrap());
+    let mut client = finish(wait, &mut reply.clone()).unwrap();
     let (client_header, client_body) = packet(&mut client.sealer, 1, b"ping", Padding::None);
     let (server_header, server_body) = packet(&mut server.sealer, 2, b"pong", Padding::Block(64.try_into().unwrap()));
     Golden {

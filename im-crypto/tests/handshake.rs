@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::*;
 use im_crypto::{
-    ClientStart, Entropy, Fault, HandshakeError, HandshakeId, KeyParseError, Offer, OfferProblem, Padding, RUSTCRYPTO,
-    ServerKey, ServerPolicy, ServerPublicKey, ServerStart, SuiteId, requested_key_id,
+    Client, Entropy, Fault, HandshakeError, HandshakeId, KeyParseError, Offer, OfferProblem, Padding, RUSTCRYPTO,
+    Server, ServerContext, ServerKey, ServerPolicy, ServerPublicKey, SuiteId,
 };
 
 #[test]
@@ -32,7 +32,7 @@ fn both_sides_agree_and_talk() {
 fn one_policy_for_many_connections() {
     let policy = Arc::new(policy(&ALL_SUITES));
     for _ in 0..2 {
-        ServerStart::new(&RUSTCRYPTO, Arc::clone(&policy), entropy(3)).unwrap();
+        Server::new(&RUSTCRYPTO, Arc::clone(&policy)).unwrap();
     }
 }
 
@@ -44,14 +44,15 @@ fn sessions_with_fresh_entropy_share_nothing() {
     let mut replies = Vec::new();
     for seed in [10, 11] {
         let mut reply = Vec::new();
-        let server = ServerStart::new(&RUSTCRYPTO, policy(&ALL_SUITES), entropy(seed)).unwrap();
-        let mut server = server.accept(&key, &header, &mut body.clone(), &mut reply).unwrap();
+        let server = Server::new(&RUSTCRYPTO, policy(&ALL_SUITES)).unwrap().start(entropy(seed));
+        let mut context = ServerContext::new(std::slice::from_ref(&key));
+        let mut server = established(server.accept(&mut context, &header, &mut body.clone(), &mut reply).unwrap());
         hashes.push(server.handshake_hash);
         replies.push((reply, packet(&mut server.sealer, 1, b"", Padding::None)));
     }
     assert_ne!(hashes[0], hashes[1]);
     // A recorded HELLO that is played to a fresh server yields records that the first client cannot open, and the other way round.
-    let mut client = wait.finish(&mut replies[0].0.clone()).unwrap();
+    let mut client = finish(wait, &mut replies[0].0.clone()).unwrap();
     assert_eq!(open(&mut client.opener, &replies[1].1.0, &replies[1].1.1), None);
 }
 
@@ -87,7 +88,7 @@ fn every_flipped_bit_of_the_reply_fails() {
         assert_eq!(again, body);
         let mut changed = reply.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(wait.finish(&mut changed).unwrap_err(), HandshakeError::Authentication, "bit {bit}");
+        assert_eq!(finish(wait, &mut changed).unwrap_err(), HandshakeError::Authentication, "bit {bit}");
     }
 }
 
@@ -110,10 +111,10 @@ fn every_truncation_and_extension_fails() {
     assert!(reply.len() < body.len(), "no amplification");
     for length in 0..reply.len() {
         let (_, _, wait) = hello(&key, offer(&ALL_SUITES));
-        assert!(wait.finish(&mut reply[..length].to_vec()).is_err());
+        assert!(finish(wait, &mut reply[..length].to_vec()).is_err());
     }
     let (_, _, wait) = hello(&key, offer(&ALL_SUITES));
-    assert_eq!(wait.finish(&mut vec![0; 4096]).unwrap_err(), HandshakeError::TooLong(4096));
+    assert_eq!(finish(wait, &mut vec![0; 4096]).unwrap_err(), HandshakeError::TooLong(4096));
 }
 
 /// An attacker edits the list of suites: removes any, or swaps any two.
@@ -147,7 +148,6 @@ fn wrong_server_key_fails() {
     let key = server_key();
     let other = ServerKey::generate(&RUSTCRYPTO, entropy(9)).unwrap();
     let (header, body, wait) = hello(&key, offer(&ALL_SUITES));
-    assert_eq!(requested_key_id(&body), Ok(key.key_id()));
     let refused = accept(&other, policy(&ALL_SUITES), &header, &body).unwrap_err();
     assert_eq!(refused, HandshakeError::UnknownServerKey(key.key_id()));
     let hex_id = hex(&key.key_id());
@@ -160,7 +160,7 @@ fn wrong_server_key_fails() {
     // The reply of another, complete handshake.
     let (header, body, _) = hello(&other, offer(&ALL_SUITES));
     let (mut reply, _) = accept(&other, policy(&ALL_SUITES), &header, &body).unwrap();
-    assert_eq!(wait.finish(&mut reply).unwrap_err(), HandshakeError::Authentication);
+    assert_eq!(finish(wait, &mut reply).unwrap_err(), HandshakeError::Authentication);
 }
 
 #[test]
@@ -172,10 +172,10 @@ fn legacy_suites_are_refused_by_name() {
         let suite = SuiteId(id);
         assert_eq!((suite.legacy_name(), suite.name()), (Some(name), None));
         let bad = offer(&[SuiteId(16), suite]);
-        let error = ClientStart::new(&RUSTCRYPTO, key.public(), bad, entropy(2)).unwrap_err();
+        let error = Client::new(&RUSTCRYPTO, client_policy(bad), &[key.public()]).unwrap_err();
         assert_eq!(error, HandshakeError::OwnOffer(OfferProblem::LegacySuite(suite)));
         assert_eq!(error.fault(), Fault::CallerMisused);
-        let error = ServerStart::new(&RUSTCRYPTO, policy(&[suite]), entropy(2)).unwrap_err();
+        let error = Server::new(&RUSTCRYPTO, policy(&[suite])).unwrap_err();
         assert_eq!(error, HandshakeError::OwnPolicy(OfferProblem::LegacySuite(suite)));
 
         let mut changed = body.clone();
@@ -194,8 +194,8 @@ fn legacy_suites_are_refused_by_name() {
 #[test]
 fn offers_and_policies_keep_the_rules() {
     let key = server_key();
-    let client = |offer: Offer| ClientStart::new(&RUSTCRYPTO, key.public(), offer, entropy(2)).map(|_| ()).unwrap_err();
-    let server = |policy: ServerPolicy| ServerStart::new(&RUSTCRYPTO, policy, entropy(2)).map(|_| ()).unwrap_err();
+    let client = |offer| Client::new(&RUSTCRYPTO, client_policy(offer), &[key.public()]).map(|_| ()).unwrap_err();
+    let server = |policy: ServerPolicy| Server::new(&RUSTCRYPTO, policy).map(|_| ()).unwrap_err();
     let cases = [
         (vec![], vec![1], 256, OfferProblem::NoSuites),
         (vec![16; 9], vec![1], 256, OfferProblem::TooManySuites(9)),
@@ -210,7 +210,8 @@ fn offers_and_policies_keep_the_rules() {
         let suites: Vec<SuiteId> = suites.into_iter().map(SuiteId).collect();
         let offer = Offer { suites: suites.clone(), formats: formats.clone(), max_body };
         assert_eq!(client(offer), HandshakeError::OwnOffer(problem));
-        assert_eq!(server(ServerPolicy { suites, formats, max_body }), HandshakeError::OwnPolicy(problem));
+        let bad = ServerPolicy { suites, formats, max_body, ..policy(&[]) };
+        assert_eq!(server(bad), HandshakeError::OwnPolicy(problem));
     }
     assert_eq!(client(offer(&[SuiteId(19)])), HandshakeError::ProviderLacks(SuiteId(19)));
     assert_eq!(server(policy(&[SuiteId(19)])), HandshakeError::ProviderLacks(SuiteId(19)));
@@ -226,9 +227,11 @@ fn malformed_hellos_are_refused_by_name() {
         accept(&key, policy(&ALL_SUITES), &header, &changed).map(|_| ()).unwrap_err()
     };
     let peer = HandshakeError::PeerOffer;
-    assert_eq!(refused(0, 5), HandshakeError::UnsupportedHandshake(HandshakeId::XX));
+    assert_eq!(refused(0, 2), HandshakeError::UnsupportedHandshake(HandshakeId::NK_HFS));
+    assert_eq!(refused(0, 5), HandshakeError::UnknownServerKey(key.key_id()));
     assert_eq!(refused(0, 200), HandshakeError::UnsupportedHandshake(HandshakeId(200)));
     assert_eq!(refused(1, 1), HandshakeError::UnsupportedBinding(1));
+    assert_eq!(refused(1, 2), HandshakeError::UnsupportedBinding(2));
     assert_eq!(refused(10, 0), peer(OfferProblem::NoSuites));
     assert_eq!(refused(10, 9), peer(OfferProblem::TooManySuites(9)));
     assert_eq!(refused(11, 0), peer(OfferProblem::NoEncryption));
@@ -259,7 +262,8 @@ fn chacha_first_wins() {
 #[test]
 fn a_weak_pinned_key_is_an_error() {
     let weak = ServerPublicKey::from_bytes([0; 32]);
-    let start = ClientStart::new(&RUSTCRYPTO, weak, offer(&ALL_SUITES), entropy(2)).unwrap();
+    let client = Client::new(&RUSTCRYPTO, client_policy(offer(&ALL_SUITES)), &[weak]).unwrap();
+    let start = client.start(entropy(2)).unwrap();
     let mut out = vec![1];
     assert_eq!(start.write(&[0; 24], &mut out).map(|_| ()), Err(HandshakeError::WeakPublicKey));
     assert_eq!(out, [1]);
@@ -307,14 +311,15 @@ fn debug_is_redacted() {
     let key = ServerKey::from_bytes([0xc7; 32], &RUSTCRYPTO).unwrap();
     let (client, server) = pair(SuiteId::AES_128_GCM);
     let (_, _, wait) = hello(&key, offer(&ALL_SUITES));
-    let start = ClientStart::new(&RUSTCRYPTO, key.public(), offer(&ALL_SUITES), entropy(2)).unwrap();
-    let listening = ServerStart::new(&RUSTCRYPTO, policy(&ALL_SUITES), entropy(2)).unwrap();
+    let chooser = Client::new(&RUSTCRYPTO, client_policy(offer(&ALL_SUITES)), &[key.public()]).unwrap();
+    let start = chooser.start(entropy(2)).unwrap();
+    let listening = Server::new(&RUSTCRYPTO, policy(&ALL_SUITES)).unwrap().start(entropy(2));
     let texts = [
         format!("{key:?}"),
         format!("{:?}", entropy(1)),
         format!("{client:?} {:?} {:?}", client.sealer, client.opener),
         format!("{server:?}"),
-        format!("{wait:?} {start:?} {listening:?}"),
+        format!("{wait:?} {start:?} {listening:?} {chooser:?}"),
     ];
     let secret = server_key().to_bytes();
     for text in texts {

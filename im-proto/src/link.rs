@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use im_codec::{EncryptionId, HEADER_LEN, Header, Limits, MessageType, SerializationId, begin_packet, finish_packet};
 use im_crypto::{
-    ClientStart, ClientWait, Entropy, Established, KeyLimits, KeyUpdate, KeyUpdates, Offer, Opener, Padding, SealError,
-    Sealer, ServerPolicy, ServerStart, SuiteId, TAG_LEN, finish_plaintext,
+    Accepted, Client, ClientPolicy, ClientWait, Entropy, Established, HandshakeId, KeyLimits, KeyUpdate, KeyUpdates,
+    Offer, Opener, Padding, Replied, SealError, Sealer, Server, ServerContext, ServerPolicy, ServerStart, SuiteId,
+    TAG_LEN, finish_plaintext,
 };
 use im_serial::{Body, Format, FormatId, Kind, Registry};
 
@@ -86,7 +87,9 @@ impl Link {
             formats: config.formats.ids().into_iter().map(|id| id.0).collect(),
             max_body: config.max_body,
         };
-        let start = ClientStart::new(config.provider, config.server_key, offer, entropy)?;
+        let policy =
+            ClientPolicy { offer, handshakes: Vec::from([HandshakeId::NK]), require_pq: false, allow_plaintext: false };
+        let start = Client::new(config.provider, policy, &[config.server_key])?.start(entropy)?;
         // The hello's length is below 1 KiB by the bounds on what it offers.
         let body_len = u32::try_from(start.body_len()).unwrap_or(u32::MAX);
         let header = Header { packet_id, ..Header::new(MessageType::HELLO) }.to_bytes(body_len);
@@ -100,8 +103,12 @@ impl Link {
             suites: config.suites.clone(),
             formats: config.formats.ids().into_iter().map(|id| id.0).collect(),
             max_body: config.max_body,
+            handshakes: Vec::from([HandshakeId::NK]),
+            require_pq: false,
+            require_binding: false,
+            allow_plaintext: false,
         };
-        Ok(Self::AwaitHello(ServerStart::new(config.provider, policy, entropy)?))
+        Ok(Self::AwaitHello(Server::new(config.provider, policy)?.start(entropy)))
     }
 
     /// Takes the server's reply; on success the link is open.
@@ -120,8 +127,13 @@ impl Link {
         if header.packet_id != packet_id {
             return Err(Error::HeaderField { offset: 4, found: header.packet_id as u32, expected: packet_id as u32 });
         }
-        let established = wait.finish(body)?;
-        self.open(&config.formats, config.max_body, config.key_limits, now, established)
+        match wait.finish(body)? {
+            Replied::Established(established) => {
+                self.open(&config.formats, config.max_body, config.key_limits, now, *established)
+            }
+            // NK, the one handshake that is asked for here, has no third message.
+            Replied::Finish(_) => Err(Error::Unexpected { got: header.message_type, state: State::Handshaking }),
+        }
     }
 
     /// Takes a client's hello and appends the reply to `out`; on success the link is open.
@@ -139,9 +151,15 @@ impl Link {
         };
         expect_clear(header, MessageType::HELLO)?;
         let at = begin_packet(out);
-        let result = start.accept(&config.key, raw_header, body, out);
+        let mut context = ServerContext::new(core::slice::from_ref(&config.key));
+        let result = start.accept(&mut context, raw_header, body, out);
         let established = match result {
-            Ok(established) => established,
+            Ok(Accepted::Established(established)) => *established,
+            // Neither is allowed by the policy above.
+            Ok(Accepted::Wait(_) | Accepted::Retry) => {
+                out.truncate(at);
+                return Err(Error::Unexpected { got: header.message_type, state: State::Handshaking });
+            }
             Err(error) => {
                 out.truncate(at);
                 return Err(error.into());
@@ -161,7 +179,7 @@ impl Link {
         now: Instant,
         established: Established,
     ) -> Result<Negotiated, Error> {
-        let Established { mut sealer, mut opener, choice, peer_max_body, handshake_hash } = established;
+        let Established { mut sealer, mut opener, choice, peer_max_body, handshake_hash, .. } = established;
         // The handshake chose among what both sides listed, so a missing format is our own list's fault.
         let Some(format) = formats.get(FormatId(choice.format)).cloned() else {
             return Err(im_crypto::HandshakeError::NoCommonFormat.into());

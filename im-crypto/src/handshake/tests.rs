@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec, vec::Vec};
 
 use super::*;
 use crate::{
-    Choice, Entropy, Offer, RUSTCRYPTO, ServerKey, ServerPolicy,
+    Choice, Client, ClientPolicy, Entropy, Offer, RUSTCRYPTO, Server, ServerKey, ServerPolicy,
     negotiation::HelloPrefix,
     noise::vectors::weak_points,
     provider::{HkdfSha256, Secret},
@@ -44,7 +44,9 @@ const HEADER: [u8; 24] = [5; 24];
 
 fn client() -> (Vec<u8>, ClientWait) {
     let offer = Offer { suites: vec![SuiteId(16), SuiteId(18)], formats: vec![2], max_body: 1000 };
-    let start = ClientStart::new(&RUSTCRYPTO, server_key().public(), offer, entropy()).unwrap();
+    let policy = ClientPolicy { offer, handshakes: vec![HandshakeId::NK], require_pq: false, allow_plaintext: false };
+    let client = Client::new(&RUSTCRYPTO, policy, &[server_key().public()]).unwrap();
+    let start = client.start(entropy()).unwrap();
     let (length, mut hello) = (start.body_len(), Vec::new());
     let wait = start.write(&HEADER, &mut hello).unwrap();
     assert_eq!(hello.len(), length);
@@ -55,14 +57,18 @@ fn client() -> (Vec<u8>, ClientWait) {
 fn answer(choice: &[u8]) -> Result<Choice, HandshakeError> {
     let (mut hello, wait) = client();
     let key = server_key();
-    let (_, read) = HelloPrefix::decode(&hello).unwrap();
+    let (_, read) = HelloPrefix::decode(&hello, false).unwrap();
     let (plain, message) = hello.split_at_mut(read);
-    let prologue = prologue(&HEADER, plain).unwrap();
-    let mut state = noise_nk(&RUSTCRYPTO, Role::Responder, &prologue, pair(3), Some(key.pair()), None).unwrap();
+    let prologue = prologue(&HEADER, plain, None, None);
+    let keys = Keys { entropy: entropy(), s: Some(key.pair()), rs: None, psk: None };
+    let mut state = noise_state(&RUSTCRYPTO, HandshakeId::NK, Role::Responder, &prologue, keys).unwrap();
     state.read_message(message).unwrap();
     let mut reply = Vec::new();
     state.write_message(choice, &mut reply).unwrap();
-    wait.finish(&mut reply).map(|established| established.choice)
+    wait.finish(&mut reply).map(|replied| match replied {
+        Replied::Established(established) => established.choice,
+        Replied::Finish(_) => panic!("two messages"),
+    })
 }
 
 #[test]
@@ -81,7 +87,15 @@ fn a_choice_outside_of_the_offer_is_refused() {
 }
 
 fn policy() -> ServerPolicy {
-    ServerPolicy { suites: vec![SuiteId(18)], formats: vec![2], max_body: 1000 }
+    ServerPolicy {
+        suites: vec![SuiteId(18)],
+        formats: vec![2],
+        max_body: 1000,
+        handshakes: vec![HandshakeId::NK],
+        require_pq: false,
+        require_binding: false,
+        allow_plaintext: false,
+    }
 }
 
 /// A HELLO that is made correctly, but with another padding.
@@ -89,16 +103,17 @@ fn policy() -> ServerPolicy {
 fn a_hello_with_little_padding_is_refused() {
     let (hello, _) = client();
     let key = server_key();
-    let (_, read) = HelloPrefix::decode(&hello).unwrap();
+    let (_, read) = HelloPrefix::decode(&hello, false).unwrap();
     for (pad, allowed) in [(0, false), (63, false), (64, true), (65, true), (1184, true)] {
         let mut body = hello[..read].to_vec();
-        let prologue = prologue(&HEADER, &body).unwrap();
-        let rs = Some(*key.public().as_bytes());
-        let mut state = noise_nk(&RUSTCRYPTO, Role::Initiator, &prologue, pair(3), None, rs).unwrap();
+        let prologue = prologue(&HEADER, &body, None, None);
+        let keys = Keys { entropy: entropy(), s: None, rs: Some(*key.public().as_bytes()), psk: None };
+        let mut state = noise_state(&RUSTCRYPTO, HandshakeId::NK, Role::Initiator, &prologue, keys).unwrap();
         state.write_message(&vec![1; pad], &mut body).unwrap();
         let mut out = vec![];
-        let server = ServerStart::new(&RUSTCRYPTO, policy(), entropy()).unwrap();
-        assert_eq!(server.accept(&key, &HEADER, &mut body, &mut out).is_ok(), allowed, "{pad}");
+        let server = Server::new(&RUSTCRYPTO, policy()).unwrap().start(entropy());
+        let mut context = ServerContext::new(core::slice::from_ref(&key));
+        assert_eq!(server.accept(&mut context, &HEADER, &mut body, &mut out).is_ok(), allowed, "{pad}");
         assert_eq!(out.is_empty(), !allowed);
     }
 }
@@ -107,10 +122,11 @@ fn a_hello_with_little_padding_is_refused() {
 fn weak_ephemeral_keys_are_refused() {
     for point in weak_points() {
         let (mut hello, wait) = client();
-        let (_, read) = HelloPrefix::decode(&hello).unwrap();
+        let (_, read) = HelloPrefix::decode(&hello, false).unwrap();
         hello[read..read + 32].copy_from_slice(&point);
-        let server = ServerStart::new(&RUSTCRYPTO, policy(), entropy()).unwrap();
-        let refused = server.accept(&server_key(), &HEADER, &mut hello, &mut vec![]).unwrap_err();
+        let server = Server::new(&RUSTCRYPTO, policy()).unwrap().start(entropy());
+        let refused =
+            server.accept(&mut ServerContext::new(&[server_key()]), &HEADER, &mut hello, &mut vec![]).unwrap_err();
         assert_eq!(refused, HandshakeError::WeakPublicKey);
         let mut reply = [point.as_slice(), &[0; 23]].concat();
         assert_eq!(wait.finish(&mut reply).unwrap_err(), HandshakeError::WeakPublicKey);
@@ -160,4 +176,25 @@ fn preferred_suites_are_all_suites_once() {
     assert!(RUSTCRYPTO.aeads.iter().all(|suite| order.contains(&suite.id())));
     let accelerated = RUSTCRYPTO.aead(SuiteId::AES_128_GCM).unwrap().is_accelerated();
     assert_eq!(order[0], if accelerated { SuiteId::AES_128_GCM } else { SuiteId::CHACHA20_POLY1305 });
+}
+
+#[test]
+fn server_order_decides_except_for_chacha_first() {
+    let with = |suites: &[u8]| {
+        let suites = suites.iter().map(|id| SuiteId(*id)).collect();
+        Server::new(&RUSTCRYPTO, ServerPolicy { suites, formats: vec![2, 16], ..policy() }).unwrap()
+    };
+    let server = with(&[17, 16, 18]);
+    let choose = |server: &Server, suites: &[u8], formats: &[u8]| {
+        let suites = suites.iter().map(|id| SuiteId(*id)).collect();
+        let offer = Offer { suites, formats: formats.to_vec(), max_body: 1000 };
+        server.choose(&offer).map(|choice| (choice.suite.0, choice.format))
+    };
+    assert_eq!(choose(&server, &[16, 17, 18], &[16, 2]), Ok((17, 2)));
+    assert_eq!(choose(&server, &[18, 17, 16], &[16]), Ok((18, 16)));
+    assert_eq!(choose(&server, &[16, 18], &[16]), Ok((16, 16)));
+    assert_eq!(choose(&server, &[200, 18], &[16]), Ok((18, 16)));
+    assert_eq!(choose(&server, &[200], &[16]), Err(HandshakeError::NoCommonSuite));
+    assert_eq!(choose(&server, &[16], &[3]), Err(HandshakeError::NoCommonFormat));
+    assert_eq!(choose(&with(&[16]), &[18, 16], &[2]), Ok((16, 2)));
 }

@@ -1,4 +1,5 @@
-//! A small table-driven Noise engine (Noise Protocol Framework, revision 34): X25519, SHA-256, ChaChaPoly or AESGCM.
+//! A small table-driven Noise engine (Noise Protocol Framework, revision 34): X25519, SHA-256, ChaChaPoly or AESGCM,
+//! with the hybrid forward secrecy extension (noise_hfs_spec) on ML-KEM-768.
 //!
 //! Private on purpose: the handshakes of this crate are the only users, and no caller can pick patterns or read keys.
 
@@ -10,7 +11,7 @@ pub(crate) mod vectors;
 
 use alloc::boxed::Box;
 
-pub(crate) use pattern::by_id;
+pub(crate) use pattern::{Pattern, Token, by_id};
 pub(crate) use state::{Config, HandshakeState, Role};
 
 use crate::{
@@ -43,7 +44,7 @@ pub(crate) enum NoiseError {
     Truncated,
     /// A tag did not verify.
     BadTag,
-    /// A Diffie-Hellman result was all zero.
+    /// A Diffie-Hellman result was all zero, or an encapsulation key is not one.
     WeakPublicKey,
     /// A key that the pattern needs was not given, it is not this side's turn, or the provider failed.
     Local,

@@ -1,13 +1,15 @@
-//! HandshakeState (Noise rev 34, section 5.3).
+//! HandshakeState (Noise rev 34, section 5.3) with the hfs extension.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::{
     DH_LEN, Keypair, NoiseError, TAG_LEN,
     pattern::{Pattern, Token},
     symmetric::{Cipher, SymmetricState},
 };
-use crate::provider::{AeadSuite, CryptoProvider, Secret};
+use crate::provider::{
+    AeadSuite, CryptoProvider, KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN, KemSeed, MlKem768, MlKem768Key, Secret,
+};
 
 /// Who began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,31 +19,34 @@ pub(crate) enum Role {
 }
 
 /// All that a handshake starts from.
-pub(crate) struct Config<'k, 'p> {
+pub(crate) struct Config<'p> {
     pub(crate) provider: &'static CryptoProvider,
     pub(crate) cipher: &'static dyn AeadSuite,
     pub(crate) pattern: Pattern,
     pub(crate) role: Role,
     pub(crate) prologue: &'p [u8],
     /// Own static key.
-    pub(crate) s: Option<&'k Keypair>,
-    /// Own ephemeral key, never used before.
-    pub(crate) e: Keypair,
+    pub(crate) s: Option<Arc<Keypair>>,
+    /// Own ephemeral secret, never used before.
+    pub(crate) e: Box<Secret>,
+    /// Randomness for the key encapsulation, never used before; hybrid patterns only.
+    pub(crate) kem_seed: Option<Box<KemSeed>>,
     /// The peer's static key, where it is known beforehand.
     pub(crate) rs: Option<[u8; DH_LEN]>,
     /// Pre-shared keys in the order of their tokens.
-    pub(crate) psks: &'k [Secret],
+    pub(crate) psks: Vec<Secret>,
 }
 
 /// A handshake under way.
-pub(crate) struct HandshakeState<'k> {
+pub(crate) struct HandshakeState {
     provider: &'static CryptoProvider,
     pattern: Pattern,
     uses_psk: bool,
     role: Role,
-    s: Option<&'k Keypair>,
-    e: Keypair,
-    psks: &'k [Secret],
+    s: Option<Arc<Keypair>>,
+    e: Box<Secret>,
+    kem_seed: Option<Box<KemSeed>>,
+    psks: Vec<Secret>,
     progress: Progress,
 }
 
@@ -52,17 +57,20 @@ struct Progress {
     symmetric: SymmetricState,
     rs: Option<[u8; DH_LEN]>,
     re: Option<[u8; DH_LEN]>,
+    /// Own decapsulation key, made when its public half is sent.
+    e1: Option<Arc<dyn MlKem768Key>>,
+    re1: Option<Arc<[u8; KEM_PUBLIC_LEN]>>,
     messages: usize,
     psks: usize,
 }
 
-impl<'k> HandshakeState<'k> {
+impl HandshakeState {
     /// `Initialize`.
-    pub(crate) fn new(config: Config<'k, '_>) -> Result<Self, NoiseError> {
-        let Config { provider, cipher, pattern, role, prologue, s, e, rs, psks } = config;
-        let mut symmetric = SymmetricState::new(provider, Cipher::new(cipher), pattern.name);
+    pub(crate) fn new(config: Config<'_>) -> Result<Self, NoiseError> {
+        let Config { provider, cipher, pattern, role, prologue, s, e, kem_seed, rs, psks } = config;
+        let mut symmetric = SymmetricState::new(provider, Cipher::new(cipher), &pattern);
         symmetric.mix_hash(prologue);
-        let own = s.map(|pair| pair.public);
+        let own = s.as_ref().map(|pair| pair.public);
         let (initiator, responder) = match role {
             Role::Initiator => (own, rs),
             Role::Responder => (rs, own),
@@ -73,8 +81,8 @@ impl<'k> HandshakeState<'k> {
         if pattern.responder_known {
             symmetric.mix_hash(&responder.ok_or(NoiseError::Local)?);
         }
-        let progress = Progress { symmetric, rs, re: None, messages: 0, psks: 0 };
-        Ok(Self { provider, pattern, uses_psk: pattern.uses_psk(), role, s, e, psks, progress })
+        let progress = Progress { symmetric, rs, re: None, e1: None, re1: None, messages: 0, psks: 0 };
+        Ok(Self { provider, pattern, uses_psk: pattern.uses_psk(), role, s, e, kem_seed, psks, progress })
     }
 
     /// The tokens of the next message, if it is this side's turn to write it (or to read it).
@@ -84,6 +92,10 @@ impl<'k> HandshakeState<'k> {
             return Err(NoiseError::Local);
         }
         self.pattern.messages.get(self.progress.messages).copied().ok_or(NoiseError::Local)
+    }
+
+    fn kem(&self) -> Result<(&'static dyn MlKem768, &KemSeed), NoiseError> {
+        Ok((self.provider.kem.ok_or(NoiseError::Local)?, self.kem_seed.as_deref().ok_or(NoiseError::Local)?))
     }
 
     /// `WriteMessage`: appends the message; nothing is appended on error.
@@ -99,12 +111,29 @@ impl<'k> HandshakeState<'k> {
         for token in tokens {
             match token {
                 Token::E => {
-                    out.extend_from_slice(&self.e.public);
-                    self.mix_ephemeral(&mut next, &self.e.public)?;
+                    // Only now, so that a message that is refused before costs the reader no multiplication for its answer.
+                    let public = self.provider.dh.public_key(&self.e)?;
+                    out.extend_from_slice(&public);
+                    self.mix_ephemeral(&mut next, &public)?;
                 }
                 Token::S => {
-                    let s = self.s.ok_or(NoiseError::Local)?;
+                    let s = self.s.as_ref().ok_or(NoiseError::Local)?;
                     next.symmetric.encrypt_and_hash(&s.public, out)?;
+                }
+                Token::E1 => {
+                    let (kem, seed) = self.kem()?;
+                    let key: Arc<dyn MlKem768Key> = kem.generate(seed)?.into();
+                    next.symmetric.encrypt_and_hash(key.public_key(), out)?;
+                    next.e1 = Some(key);
+                }
+                Token::Ekem1 => {
+                    let (kem, seed) = self.kem()?;
+                    let re1 = next.re1.take().ok_or(NoiseError::Local)?;
+                    let mut ciphertext = [0; KEM_CIPHERTEXT_LEN];
+                    let randomness = seed.first_chunk().ok_or(NoiseError::Local)?;
+                    let shared = kem.encapsulate(&re1, randomness, &mut ciphertext)?;
+                    next.symmetric.encrypt_and_hash(&ciphertext, out)?;
+                    next.symmetric.mix_key(shared.as_slice())?;
                 }
                 Token::Ee | Token::Es | Token::Se | Token::Ss | Token::Psk => self.mix(*token, &mut next)?,
             }
@@ -127,12 +156,12 @@ impl<'k> HandshakeState<'k> {
                     self.mix_ephemeral(&mut next, re)?;
                     rest = after;
                 }
-                Token::S => {
-                    let length = if next.symmetric.has_key() { DH_LEN + TAG_LEN } else { DH_LEN };
-                    let (sealed, after) = rest.split_at_mut_checked(length).ok_or(NoiseError::Truncated)?;
-                    let rs = next.symmetric.decrypt_and_hash(sealed)?;
-                    next.rs = rs.first_chunk().copied();
-                    rest = after;
+                Token::S => next.rs = Some(*take_sealed(&mut next.symmetric, &mut rest)?),
+                Token::E1 => next.re1 = Some(Arc::new(*take_sealed(&mut next.symmetric, &mut rest)?)),
+                Token::Ekem1 => {
+                    let e1 = next.e1.take().ok_or(NoiseError::Local)?;
+                    let shared = e1.decapsulate(take_sealed(&mut next.symmetric, &mut rest)?)?;
+                    next.symmetric.mix_key(shared.as_slice())?;
                 }
                 Token::Ee | Token::Es | Token::Se | Token::Ss | Token::Psk => self.mix(*token, &mut next)?,
             }
@@ -164,12 +193,17 @@ impl<'k> HandshakeState<'k> {
             Token::Es => (!initiator, initiator),
             Token::Se => (initiator, !initiator),
             Token::Ss => (true, true),
-            Token::E | Token::S => return Err(NoiseError::Local),
+            Token::E | Token::S | Token::E1 | Token::Ekem1 => return Err(NoiseError::Local),
         };
-        let own = if own_static { self.s.ok_or(NoiseError::Local)? } else { &self.e };
+        let own = if own_static { &self.s.as_ref().ok_or(NoiseError::Local)?.secret } else { &self.e };
         let peer = if peer_static { next.rs } else { next.re }.ok_or(NoiseError::Local)?;
-        let shared = self.provider.dh.agree(&own.secret, &peer)?;
+        let shared = self.provider.dh.agree(own, &peer)?;
         Ok(next.symmetric.mix_key(shared.as_slice())?)
+    }
+
+    /// The peer's static key, known beforehand or received.
+    pub(crate) fn peer_static(&self) -> Option<[u8; DH_LEN]> {
+        self.progress.rs
     }
 
     fn is_finished(&self) -> bool {
@@ -193,4 +227,15 @@ impl<'k> HandshakeState<'k> {
     pub(super) fn finished(&self) -> bool {
         self.is_finished()
     }
+}
+
+/// Takes a public key or a ciphertext from the front of a message and decrypts it if there is a key already.
+fn take_sealed<'m, const N: usize>(
+    symmetric: &mut SymmetricState,
+    rest: &mut &'m mut [u8],
+) -> Result<&'m [u8; N], NoiseError> {
+    let length = if symmetric.has_key() { N + TAG_LEN } else { N };
+    let (sealed, after) = core::mem::take(rest).split_at_mut_checked(length).ok_or(NoiseError::Truncated)?;
+    *rest = after;
+    symmetric.decrypt_and_hash(sealed)?.first_chunk().ok_or(NoiseError::Truncated)
 }

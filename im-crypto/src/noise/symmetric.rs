@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::{NoiseError, TAG_LEN};
+use super::{NoiseError, TAG_LEN, pattern::Pattern};
 use crate::{
     SuiteId,
     provider::{AeadKey, AeadSuite, CryptoError, CryptoProvider, Secret, TrafficKey},
@@ -79,9 +79,10 @@ pub(super) struct SymmetricState {
 
 impl SymmetricState {
     /// `InitializeSymmetric`.
-    pub(super) fn new(provider: &'static CryptoProvider, cipher: Cipher, pattern: &str) -> Self {
+    pub(super) fn new(provider: &'static CryptoProvider, cipher: Cipher, pattern: &Pattern) -> Self {
         let mut name = Vec::with_capacity(64);
-        for part in ["Noise_", pattern, "_25519_", cipher.name(), "_SHA256"] {
+        let dh = if pattern.is_hybrid() { "_25519+MLKEM768_" } else { "_25519_" };
+        for part in ["Noise_", pattern.name, dh, cipher.name(), "_SHA256"] {
             name.extend_from_slice(part.as_bytes());
         }
         let mut h = [0; 32];

@@ -1,9 +1,11 @@
 //! Helpers of the integration tests: seeded entropy and a whole handshake.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod world;
+
 use im_crypto::{
-    ClientStart, ClientWait, Entropy, Established, HandshakeError, Offer, Opener, Padding, RUSTCRYPTO, Sealer,
-    ServerKey, ServerPolicy, ServerStart, SuiteId, finish_plaintext,
+    Accepted, Client, ClientPolicy, ClientWait, Entropy, Established, HandshakeError, HandshakeId, Offer, Opener,
+    Padding, RUSTCRYPTO, Replied, Sealer, Server, ServerContext, ServerKey, ServerPolicy, SuiteId, finish_plaintext,
 };
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 
@@ -22,7 +24,19 @@ pub(crate) fn offer(suites: &[SuiteId]) -> Offer {
 }
 
 pub(crate) fn policy(suites: &[SuiteId]) -> ServerPolicy {
-    ServerPolicy { suites: suites.to_vec(), formats: vec![2, 16], max_body: 100_000 }
+    ServerPolicy {
+        suites: suites.to_vec(),
+        formats: vec![2, 16],
+        max_body: 100_000,
+        handshakes: vec![HandshakeId::NK],
+        require_pq: false,
+        require_binding: false,
+        allow_plaintext: false,
+    }
+}
+
+pub(crate) fn client_policy(offer: Offer) -> ClientPolicy {
+    ClientPolicy { offer, handshakes: vec![HandshakeId::NK], require_pq: false, allow_plaintext: false }
 }
 
 /// A HELLO header: only its being the same on both sides matters to the handshake.
@@ -42,7 +56,8 @@ pub(crate) fn record_header(suite: SuiteId, body_len: usize) -> [u8; 24] {
 
 /// A client's HELLO: header, body, and the client that waits.
 pub(crate) fn hello(key: &ServerKey, offer: Offer) -> ([u8; 24], Vec<u8>, ClientWait) {
-    let start = ClientStart::new(&RUSTCRYPTO, key.public(), offer, entropy(2)).unwrap();
+    let client = Client::new(&RUSTCRYPTO, client_policy(offer), &[key.public()]).unwrap();
+    let start = client.start(entropy(2)).unwrap();
     let header = hello_header(start.body_len());
     let mut body = Vec::new();
     let wait = start.write(&header, &mut body).unwrap();
@@ -56,12 +71,27 @@ pub(crate) fn accept(
     hello: &[u8],
 ) -> Result<(Vec<u8>, Established), HandshakeError> {
     let mut reply = vec![0xaa];
-    let result =
-        ServerStart::new(&RUSTCRYPTO, policy, entropy(3)).unwrap().accept(key, header, &mut hello.to_vec(), &mut reply);
+    let mut context = ServerContext::new(std::slice::from_ref(key));
+    let server = Server::new(&RUSTCRYPTO, policy).unwrap().start(entropy(3));
+    let result = server.accept(&mut context, header, &mut hello.to_vec(), &mut reply);
     if result.is_err() {
         assert_eq!(reply, [0xaa], "a refused HELLO leaves no bytes");
     }
-    result.map(|server| (reply.split_off(1), server))
+    result.map(|accepted| (reply.split_off(1), established(accepted)))
+}
+
+/// The session of a handshake of two messages.
+pub(crate) fn established(accepted: Accepted) -> Established {
+    let Accepted::Established(server) = accepted else { panic!("{accepted:?}") };
+    *server
+}
+
+/// The client's end of a handshake of two messages.
+pub(crate) fn finish(wait: ClientWait, reply: &mut [u8]) -> Result<Established, HandshakeError> {
+    wait.finish(reply).map(|replied| match replied {
+        Replied::Established(client) => *client,
+        Replied::Finish(more) => panic!("{more:?}"),
+    })
 }
 
 /// A finished handshake: client, server.
@@ -69,7 +99,7 @@ pub(crate) fn pair(suite: SuiteId) -> (Established, Established) {
     let key = server_key();
     let (header, body, wait) = hello(&key, offer(&[suite]));
     let (mut reply, server) = accept(&key, policy(&ALL_SUITES), &header, &body).unwrap();
-    (wait.finish(&mut reply).unwrap(), server)
+    (finish(wait, &mut reply).unwrap(), server)
 }
 
 /// A packet as it is sent: header and sealed body.
