@@ -10,8 +10,8 @@ use std::num::NonZeroU16;
 use common::*;
 use im_crypto::{
     CLOSE_TYPE, CryptoProvider, DatagramError, DatagramOpener, DatagramSealer, KeyLimits, KeyUpdate, KeyUpdates,
-    OpenError, Opener, Padding, RUSTCRYPTO, SealError, Sealer, SuiteId, TAG_LEN, Truncated, finish_plaintext,
-    sealed_len,
+    OpenError, Opener, Padding, RUSTCRYPTO, SealError, Sealer, Server, ServerContext, SuiteId, TAG_LEN, Truncated,
+    finish_plaintext, sealed_len,
 };
 use instrumented::{INSTRUMENTED, established};
 use proptest::prelude::*;
@@ -191,12 +191,14 @@ fn row_08_a_recorded_flight_against_a_fresh_server() {
         let key = server_key();
         let (header, hello, wait) = hello(&key, offer(&[suite]));
         let (mut reply, _) = accept(&key, policy(&suites()), &header, &hello).unwrap();
-        let mut client = wait.finish(&mut reply).unwrap();
+        let mut client = finish(wait, &mut reply).unwrap();
         let first = packet(&mut client.sealer, 16, b"token", Padding::None);
         for seed in 100..110 {
-            let fresh = im_crypto::ServerStart::new(&RUSTCRYPTO, policy(&suites()), entropy(seed)).unwrap();
+            let fresh = Server::new(&RUSTCRYPTO, policy(&suites())).unwrap().start(entropy(seed));
+            let mut context = ServerContext::new(core::slice::from_ref(&key));
             // The HELLO is taken, as it must be; the flight ends at its first record.
-            let mut server = fresh.accept(&key, &header, &mut hello.clone(), &mut Vec::new()).unwrap();
+            let accepted = fresh.accept(&mut context, &header, &mut hello.clone(), &mut Vec::new()).unwrap();
+            let mut server = common::established(accepted);
             assert_eq!(open(&mut server.opener, &first.0, &first.1), None);
         }
     }

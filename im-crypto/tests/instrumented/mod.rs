@@ -9,11 +9,11 @@ use std::{
 };
 
 use im_crypto::{
-    AeadKey, AeadSuite, ClientStart, CryptoError, CryptoProvider, Established, RUSTCRYPTO, ServerKey, ServerStart,
+    AeadKey, AeadSuite, Client, CryptoError, CryptoProvider, Established, RUSTCRYPTO, Server, ServerContext, ServerKey,
     SuiteId, TrafficKey,
 };
 
-use super::common::{entropy, hello_header, offer, policy};
+use super::common::{self, client_policy, entropy, finish, hello_header, offer, policy};
 
 thread_local! {
     static OPENS: Cell<u64> = const { Cell::new(0) };
@@ -119,11 +119,13 @@ pub(crate) fn established(provider: &'static CryptoProvider, suite: SuiteId) -> 
 /// The same with the client's randomness from a seed, and nothing forgotten.
 pub(crate) fn session(provider: &'static CryptoProvider, suite: SuiteId, seed: u64) -> (Established, Established) {
     let key = ServerKey::generate(provider, entropy(1)).unwrap();
-    let start = ClientStart::new(provider, key.public(), offer(&[suite]), entropy(seed)).unwrap();
+    let client = Client::new(provider, client_policy(offer(&[suite])), &[key.public()]).unwrap();
+    let start = client.start(entropy(seed)).unwrap();
     let header = hello_header(start.body_len());
     let (mut hello, mut reply) = (Vec::new(), Vec::new());
     let wait = start.write(&header, &mut hello).unwrap();
-    let server = ServerStart::new(provider, policy(&[suite]), entropy(3)).unwrap();
-    let server = server.accept(&key, &header, &mut hello, &mut reply).unwrap();
-    (wait.finish(&mut reply).unwrap(), server)
+    let server = Server::new(provider, policy(&[suite])).unwrap().start(entropy(3));
+    let mut context = ServerContext::new(core::slice::from_ref(&key));
+    let server = server.accept(&mut context, &header, &mut hello, &mut reply).unwrap();
+    (finish(wait, &mut reply).unwrap(), common::established(server))
 }

@@ -24,7 +24,7 @@ fn has_list(record: &dyn Record) -> bool {
     (0..record.class().len()).any(|field| match record.get(field) {
         ValueRef::List(_) => true,
         ValueRef::Record(inner) => has_list(inner),
-        _ => false,
+        ValueRef::Null | _ => false,
     })
 }
 

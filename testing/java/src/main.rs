@@ -48,9 +48,9 @@ fn exchanges() -> Vec<Exchange> {
         }
     }
     vec![
-        exchange("jdk", Box::new(Jdk::default()), true, nothing as fn(&mut Value)),
-        exchange("hessian", Box::new(Hessian::default()), true, nothing),
-        exchange("hessian2", Box::new(Hessian2::default()), true, nothing),
+        exchange("jdk", Box::<Jdk>::default(), true, nothing as fn(&mut Value)),
+        exchange("hessian", Box::<Hessian>::default(), true, nothing),
+        exchange("hessian2", Box::<Hessian2>::default(), true, nothing),
         // Jackson escapes some characters that JSON need not, and others in capital letters.
         exchange("json", Box::new(Json), false, routes),
         exchange("msgpack", Box::new(MsgPack), true, routes),
@@ -112,7 +112,7 @@ fn value(value: ValueRef<'_>) -> Value {
         ValueRef::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
         ValueRef::Record(record) => neutral(record),
         ValueRef::List(list) => (0..list.len()).map(|index| self::value(list.get(index))).collect(),
-        _ => Value::Null,
+        ValueRef::Null | _ => Value::Null,
     }
 }
 
