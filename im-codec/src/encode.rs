@@ -119,7 +119,7 @@ pub fn encode_packet(out: &mut impl Output, header: &Header, body: &[u8], limits
     Ok(())
 }
 
-/// Appends many packets and reserves once. All are checked first: on an error nothing was written.
+/// Appends many packets and reserves once. On an error what was written before it is removed: all or none.
 ///
 /// ```
 /// use im_codec::{Decoder, Header, Limits, MessageType, encode_packets};
@@ -137,14 +137,20 @@ where
     I: IntoIterator<Item = (&'a Header, &'a [u8]), IntoIter: Clone>,
 {
     let packets = packets.into_iter();
-    let mut total = 0usize;
-    for (header, body) in packets.clone() {
-        check(header, body.len(), limits)?;
-        total = total.saturating_add(HEADER_LEN + body.len());
-    }
-    out.grow(total);
+    let start = out.as_ref().len();
+    let max = limits.max_body() as usize;
+    out.grow(packets.clone().fold(0, |total, (_, body)| total.saturating_add(HEADER_LEN + body.len().min(max))));
     for (header, body) in packets {
-        encode_packet(out, header, body, limits)?;
+        match check(header, body.len(), limits) {
+            Ok(len) => {
+                out.append(&header.to_bytes(len));
+                out.append(body);
+            }
+            Err(error) => {
+                out.cut(start);
+                return Err(error);
+            }
+        }
     }
     Ok(())
 }

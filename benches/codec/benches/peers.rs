@@ -19,8 +19,9 @@ const MAX: usize = 1 << 20;
 pub(crate) mod rumqtt {
     use super::*;
 
-    pub(crate) fn message(body: &[u8]) -> v4::Publish {
-        let mut publish = v4::Publish::new(TOPIC, QoS::AtLeastOnce, body);
+    pub(crate) fn message(body: &Bytes) -> v4::Publish {
+        let mut publish = v4::Publish::new(TOPIC, QoS::AtLeastOnce, []);
+        publish.payload = body.clone();
         publish.pkid = 42;
         publish
     }

@@ -1,13 +1,13 @@
 //! Each format beside the raw crate that it wraps, on the same struct in one run, and version 1 by the class table:
-//! `cargo bench -p im-serial-benches`.
+//! `cargo bench -p im-serial-benches`; then `cargo run -p im-serial-benches --example ratios` prints the tables.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use im_serial::body::{Conversation, Deliver, Send};
 use im_serial::class::Record;
 use im_serial::{Bincode, Body, Cbor, Format, Json, Kind, Limits, MsgPack, Postcard, Protobuf, Thrift};
-use im_serial_benches::{chat, deliver, formats, push, send};
+use im_serial_benches::{Entry, chat, deliver, formats, push, send};
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,6 @@ fn pair<T>(
     assert_eq!(read(&raw), *value);
     let limits = Limits::default();
     let mut group = c.benchmark_group(format!("{}/{}", format.name(), kind.name()));
-    group.warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
     group.bench_function("encode", |b| {
         b.iter(|| {
             out.clear();
@@ -234,15 +233,12 @@ fn version2(c: &mut Criterion) {
 
 fn version1(c: &mut Criterion) {
     let limits = Limits::default();
-    for (format, _) in formats() {
+    for Entry { name, format, .. } in formats() {
         for record in [&chat() as &dyn Record, &push()] {
             let mut out = Vec::new();
             format.encode_record(record, &mut out).expect("encodes");
             let bytes = out.clone();
-            let mut group = c.benchmark_group(format!("{}/{}", format.name(), record.class().name));
-            group
-                .warm_up_time(std::time::Duration::from_millis(300))
-                .measurement_time(std::time::Duration::from_secs(1));
+            let mut group = c.benchmark_group(format!("{name}/{}", record.class().name));
             group.bench_function("encode", |b| {
                 b.iter(|| {
                     out.clear();
@@ -260,5 +256,6 @@ fn version1(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, version2, version1);
-criterion_main!(benches);
+fn main() {
+    im_bench_rounds::run(&[version2, version1]);
+}

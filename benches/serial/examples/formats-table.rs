@@ -9,12 +9,10 @@ use im_serial::body::{Close, Deliver};
 use im_serial::class::{Declared, Record};
 use im_serial::v1::PChatMessage;
 use im_serial::{Body, Format, Kind, Limits};
-use im_serial_benches::{TEXT, chat, deliver, formats};
+use im_serial_benches::{Entry, TEXT, chat, deliver, formats};
 
 #[path = "../../../im-serial/tests/golden/mod.rs"]
 mod golden;
-
-const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../im-serial/tests/vectors");
 
 im_serial::record! {
     /// A `Close` of a later version, with another field.
@@ -37,13 +35,13 @@ fn decode<T: Declared>(format: &dyn Format, bytes: &[u8]) -> Option<T> {
 }
 
 /// Of Java's vectors: how many are read, of those how many with every value, and how many are written byte for byte.
-fn java(format: &dyn Format, folder: &str) -> (String, String) {
+fn java(format: &dyn Format, (root, folder): (&str, &str)) -> (String, String) {
     let (mut all, mut read, mut equal, mut written) = (0, 0, 0, 0);
     for (case, record) in golden::cases() {
-        if !std::path::Path::new(&format!("{VECTORS}/{folder}/{case}.bin")).exists() {
+        if !std::path::Path::new(&format!("{root}/{folder}/{case}.bin")).exists() {
             continue;
         }
-        let java = golden::vector_in(VECTORS, folder, case);
+        let java = golden::vector_in(root, folder, case);
         let mut found = (record.class().new)();
         all += 1;
         if format.decode_record(&mut *found, &java, &Limits::default()).is_ok() {
@@ -72,8 +70,9 @@ fn nanoseconds<T>(mut run: impl FnMut() -> T) -> u128 {
     best
 }
 
-fn row(format: &dyn Format, folder: Option<&str>) -> String {
-    let (reads, writes) = folder.map_or(("-".into(), "-".into()), |folder| java(format, folder));
+fn row(entry: &Entry) -> String {
+    let format = &*entry.format;
+    let (reads, writes) = entry.vectors.map_or(("-".into(), "-".into()), |vectors| java(format, vectors));
     let empty = PChatMessage { to: Some(String::new()), ..Default::default() };
     let null = match decode::<PChatMessage>(format, &encode(format, &empty)) {
         Some(read) if read == empty => "yes",
@@ -112,7 +111,7 @@ fn row(format: &dyn Format, folder: Option<&str>) -> String {
     format!(
         "| {} | {} | {reads} | {writes} | {null} | {unknown} | {emoji} | {} / {} | {encode1} / {encode2} | {decode1} / {decode2} |",
         format.id().0,
-        format.name(),
+        entry.name,
         bytes1.len(),
         bytes2.len(),
     )
@@ -139,7 +138,7 @@ fn main() {
         "| id | format | reads Java | writes what Java writes | null kept | unknown fields | emoji | size | encode ns | decode ns |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for (format, folder) in formats() {
-        println!("{}", row(&*format, folder));
+    for entry in formats() {
+        println!("{}", row(&entry));
     }
 }

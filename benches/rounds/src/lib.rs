@@ -1,0 +1,76 @@
+//! Benchmarks in rounds. A shared machine has fast and slow seconds; what is measured once gets one or the other, and a
+//! ratio of two such figures says nothing. So a run goes over everything five times, and a table takes each
+//! benchmark's best round.
+//!
+//! ```no_run
+//! use im_bench_rounds::{Results, run};
+//! fn sums(c: &mut criterion::Criterion) {
+//!     c.benchmark_group("sums").bench_function("ours", |b| b.iter(|| 1 + 1));
+//! }
+//! run(&[sums]);
+//! let ns = Results::default().best("sums/ours");
+//! # let _ = ns;
+//! ```
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use criterion::Criterion;
+
+const ROUNDS: usize = 5;
+
+/// Runs all groups, five times one after the other. Takes criterion's arguments from the command line.
+pub fn run(groups: &[fn(&mut Criterion)]) {
+    for round in 0..ROUNDS {
+        let criterion = Criterion::default()
+            .warm_up_time(Duration::from_millis(200))
+            .measurement_time(Duration::from_millis(600))
+            .sample_size(20)
+            .without_plots()
+            .configure_from_args();
+        let mut criterion = criterion.save_baseline(format!("round-{round}"));
+        for group in groups {
+            group(&mut criterion);
+        }
+    }
+    Criterion::default().configure_from_args().final_summary();
+}
+
+/// What runs have left in the target folder.
+#[derive(Clone, Debug)]
+pub struct Results {
+    folder: PathBuf,
+}
+
+impl Default for Results {
+    fn default() -> Self {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        Self { folder: target.join("criterion") }
+    }
+}
+
+impl Results {
+    /// The best round's median of the benchmark `group/function` or `group/function/parameter`, in nanoseconds; none if
+    /// it did not run.
+    pub fn best(&self, benchmark: &str) -> Option<f64> {
+        let medians = (0..ROUNDS).filter_map(|round| {
+            let path = self.folder.join(benchmark).join(format!("round-{round}/estimates.json"));
+            let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+            json["median"]["point_estimate"].as_f64()
+        });
+        medians.min_by(f64::total_cmp)
+    }
+
+    /// The best round of `benchmark`, or the end of the program with what to do about it.
+    pub fn need(&self, benchmark: &str, command: &str) -> f64 {
+        self.best(benchmark).unwrap_or_else(|| {
+            eprintln!("no results of {benchmark} in {}: run `{command}` first", self.folder.display());
+            std::process::exit(1);
+        })
+    }
+}
+
+/// Nanoseconds as a table shows them.
+pub fn number(ns: f64) -> String {
+    if ns < 100.0 { format!("{ns:.1}") } else { format!("{ns:.0}") }
+}
