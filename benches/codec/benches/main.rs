@@ -1,5 +1,5 @@
 //! The packet codec beside its peers, in one run: `cargo bench -p im-codec-benches`; then
-//! `cargo run -p im-codec-benches --example table` prints the table of docs/benchmarks.md.
+//! `cargo run -p im-codec-benches --example table` prints the table of docs/benchmarks/codec.md.
 #![allow(missing_docs, reason = "a benchmark")]
 
 mod peers;

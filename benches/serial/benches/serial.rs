@@ -1,13 +1,12 @@
-//! Each format beside the raw crate that it wraps, on the same struct in one run, and version 1 by the class table:
+//! Each format beside the raw crate that it wraps, on the same struct in one run:
 //! `cargo bench -p im-serial-benches`; then `cargo run -p im-serial-benches --example ratios` prints the tables.
 
 use std::hint::black_box;
 
 use criterion::Criterion;
 use im_serial::body::{Conversation, Deliver, Send};
-use im_serial::class::Record;
 use im_serial::{Bincode, Body, Cbor, Format, Json, Kind, Limits, MsgPack, Postcard, Protobuf, Thrift};
-use im_serial_benches::{Entry, chat, deliver, formats, push, send};
+use im_serial_benches::{deliver, send};
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +33,7 @@ fn pair<T>(
     assert_eq!(out, raw, "the raw crate writes the same");
     assert_eq!(read(&raw), *value);
     let limits = Limits::default();
-    let mut group = c.benchmark_group(format!("{}/{}", format.name(), kind.name()));
+    let mut group = c.benchmark_group(format!("{} {}", format.name(), kind.name()));
     group.bench_function("encode", |b| {
         b.iter(|| {
             out.clear();
@@ -231,31 +230,6 @@ fn version2(c: &mut Criterion) {
     every(c, Kind::Deliver, &deliver());
 }
 
-fn version1(c: &mut Criterion) {
-    let limits = Limits::default();
-    for Entry { name, format, .. } in formats() {
-        for record in [&chat() as &dyn Record, &push()] {
-            let mut out = Vec::new();
-            format.encode_record(record, &mut out).expect("encodes");
-            let bytes = out.clone();
-            let mut group = c.benchmark_group(format!("{name}/{}", record.class().name));
-            group.bench_function("encode", |b| {
-                b.iter(|| {
-                    out.clear();
-                    format.encode_record(black_box(record), &mut out)
-                });
-            });
-            group.bench_function("decode", |b| {
-                b.iter(|| {
-                    let mut record = (record.class().new)();
-                    format.decode_record(&mut *record, black_box(&bytes), &limits).map(|()| record)
-                });
-            });
-            group.finish();
-        }
-    }
-}
-
 fn main() {
-    im_bench_rounds::run(&[version2, version1]);
+    im_bench_rounds::run(&[version2]);
 }

@@ -10,13 +10,15 @@ const JAVA: [&str; 6] = ["jdk", "hessian", "hessian2", "kryo5", "kryo4", "fst"];
 fn main() {
     let results = Results::default();
     let need = |benchmark: String| results.need(&benchmark, COMMAND);
-    println!("| format | send, encode | send, decode | deliver, encode | deliver, decode |\n|---|---|---|---|---|");
+    println!(
+        "| format | `Send`, encode | `Send`, decode | `Deliver`, encode | `Deliver`, decode |\n|---|---|---|---|---|"
+    );
     for format in NATIVE {
         let cell = |kind: &str, way: &str| {
-            let (ours, raw) = (need(format!("{format}/{kind}/{way}")), need(format!("{format}/{kind}/{way} raw")));
+            let (ours, raw) = (need(format!("{format} {kind}/{way}")), need(format!("{format} {kind}/{way} raw")));
             format!("{} ({:.2})", number(ours), ours / raw)
         };
-        let cells = ["send", "deliver"].map(|kind| ["encode", "decode"].map(|way| cell(kind, way)).join(" | "));
+        let cells = ["Send", "Deliver"].map(|kind| ["encode", "decode"].map(|way| cell(kind, way)).join(" | "));
         println!("| {format} | {} |", cells.join(" | "));
     }
     println!("\n| format | encode | decode |\n|---|---|---|");
