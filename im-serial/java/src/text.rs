@@ -19,40 +19,46 @@ pub(crate) fn encoded_units(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
-/// Appends the text unit by unit.
+/// Appends the text unit by unit. Nearly all of it is copied as it is: only what is longer than three bytes changes.
 pub(crate) fn write(text: &str, out: &mut Vec<u8>) {
-    if !text.bytes().any(|byte| byte >= 0xf0) {
-        out.extend_from_slice(text.as_bytes());
-        return;
-    }
-    out.reserve(text.len() + text.len() / 2);
-    for character in text.chars() {
-        let mut buffer = [0; 4];
-        if character.len_utf8() < 4 {
-            out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-            continue;
-        }
-        let mut pair = [0; 2];
-        for unit in character.encode_utf16(&mut pair) {
+    let mut rest = text;
+    while let Some((before, from)) = rest.bytes().position(|byte| byte >= 0xf0).and_then(|at| rest.split_at_checked(at))
+    {
+        out.extend_from_slice(before.as_bytes());
+        let mut characters = from.chars();
+        for unit in characters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
             out.extend_from_slice(&[
                 0xe0 | (*unit >> 12) as u8,
                 0x80 | (*unit >> 6 & 0x3f) as u8,
                 0x80 | (*unit & 0x3f) as u8,
             ]);
         }
+        rest = characters.as_str();
     }
+    out.extend_from_slice(rest.as_bytes());
 }
 
-/// Takes the bytes of `units` UTF-16 units from the reader, without decoding them.
+/// Takes the bytes of `units` UTF-16 units from the reader. Whether they are text is for [`decode`] to say.
 pub(crate) fn take<'a>(reader: &mut Reader<'a>, units: usize) -> Result<&'a [u8], Problem> {
+    const BLOCK: usize = 32;
+    let begins = |byte: &u8| *byte & 0xc0 != 0x80;
     let rest = reader.rest();
-    if let Some(ascii) = rest.get(..units)
-        && ascii.is_ascii()
+    let (mut at, mut left) = (0usize, units);
+    // As many whole blocks as cannot end behind the string: the compiler looks at many bytes at once.
+    while left > BLOCK
+        && let Some(block) = rest.get(at..at + BLOCK)
     {
-        return reader.take(units);
+        left -= block.iter().map(|byte| usize::from(begins(byte))).sum::<usize>();
+        at += BLOCK;
     }
-    let mut at = 0usize;
-    for _ in 0..units {
+    // The rest of a unit that began in the last block.
+    while at > 0
+        && let Some(byte) = rest.get(at)
+        && !begins(byte)
+    {
+        at += 1;
+    }
+    for _ in 0..left {
         at += match rest.get(at).ok_or(Problem::Truncated)? {
             0..=0x7f => 1,
             0xc0..=0xdf => 2,
@@ -65,32 +71,48 @@ pub(crate) fn take<'a>(reader: &mut Reader<'a>, units: usize) -> Result<&'a [u8]
 
 /// Decodes what [`write`] wrote. Half a surrogate pair is a [`Problem::BadString`]: it is no Unicode text.
 pub(crate) fn decode(bytes: &[u8], budget: &mut Budget) -> Result<String, Problem> {
-    // 0xed begins the three bytes of a surrogate; 0xc0 the two of JDK's NUL.
-    if bytes.iter().any(|byte| matches!(byte, 0xed | 0xc0)) { decode_units(bytes, budget) } else { budget.utf8(bytes) }
+    // Four bytes are no unit; 0xed begins the three bytes of a surrogate, 0xc0 the two of JDK's NUL. Without an early
+    // end, so that the compiler can look at many bytes at once.
+    let (long, special) = bytes.iter().fold((false, false), |(long, special), byte| {
+        (long | (*byte >= 0xf0), special | (*byte == 0xed) | (*byte == 0xc0))
+    });
+    if long {
+        Err(Problem::BadString)
+    } else if special {
+        decode_units(bytes, budget)
+    } else {
+        budget.utf8(bytes)
+    }
 }
 
 fn decode_units(bytes: &[u8], budget: &mut Budget) -> Result<String, Problem> {
     budget.alloc(bytes.len())?;
     // No character is longer as UTF-8 than as units, so this is the only allocation.
     let mut text = String::with_capacity(bytes.len());
-    let (mut rest, mut high, mut units) = (bytes, None, 0);
+    let mut rest = bytes;
     while !rest.is_empty() {
-        let unit = unit(&mut rest).ok_or(Problem::BadString)?;
-        units += 1;
-        match (high.take(), unit) {
-            (None, 0xd800..=0xdbff) => high = Some(unit & 0x3ff),
-            (Some(high), 0xdc00..=0xdfff) => {
-                text.extend(char::from_u32(0x10000 + (high << 10 | unit & 0x3ff)));
-            }
-            // Half a pair alone is no character.
-            (None, _) => text.push(char::from_u32(unit).ok_or(Problem::BadString)?),
-            (Some(_), _) => return Err(Problem::BadString),
+        // Up to a surrogate or JDK's NUL it is plain UTF-8. 0xed begins other characters too.
+        let special = |pair: &[u8]| matches!(pair, [0xed, 0xa0..=0xbf] | [0xc0, _]);
+        let at = rest.windows(2).position(special).unwrap_or(rest.len());
+        let (plain, from) = rest.split_at_checked(at).ok_or(Problem::BadString)?;
+        text.push_str(core::str::from_utf8(plain).map_err(|_| Problem::BadString)?);
+        rest = from;
+        if rest.is_empty() {
+            break;
+        }
+        match unit(&mut rest).ok_or(Problem::BadString)? {
+            0 => text.push('\0'),
+            high @ 0xd800..=0xdbff => match unit(&mut rest).ok_or(Problem::BadString)? {
+                low @ 0xdc00..=0xdfff => {
+                    text.extend(char::from_u32(0x10000 + ((high & 0x3ff) << 10 | low & 0x3ff)));
+                }
+                // Half a pair alone is no character.
+                _ => return Err(Problem::BadString),
+            },
+            _ => return Err(Problem::BadString),
         }
     }
-    if high.is_some() {
-        return Err(Problem::BadString);
-    }
-    budget.units(units)?;
+    budget.units(units(&text))?;
     Ok(text)
 }
 
@@ -152,15 +174,18 @@ mod tests {
         let mut out = Vec::new();
         write(text, &mut out);
         assert_eq!(units(text), text.encode_utf16().count());
-        let mut reader = Reader::new(&out);
-        assert_eq!(take(&mut reader, units(text)).unwrap(), out);
+        // What follows may look like the rest of a character.
+        let followed = [&out[..], &[0x80, 0xbf]].concat();
+        assert_eq!(take(&mut Reader::new(&followed), units(text)).unwrap(), out);
         assert_eq!(decode(&out, &mut Budget::new(&Limits::default())).unwrap(), text);
     }
 
     #[test]
     fn text_survives_and_an_emoji_is_six_bytes() {
         for text in ["", "ascii", "a\0b", "é 你好 \u{ffff}", "😀", "x😀y", "\u{d7ff}\u{e000}"] {
-            round(text);
+            for times in 0..40 {
+                round(&text.repeat(times));
+            }
         }
         let mut out = Vec::new();
         write("😀", &mut out);
@@ -179,6 +204,7 @@ mod tests {
             b"\xed\xa0\xbdx",
             b"\xc1\x81\xc0\x80",
             b"\xe0\x80\x80\xc0\x80",
+            "😀".as_bytes(),
         ] {
             assert_eq!(decode(bytes, &mut budget()), Err(Problem::BadString), "{bytes:02x?}");
         }

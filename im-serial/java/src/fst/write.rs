@@ -120,8 +120,12 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         return;
     }
-    for character in text.chars() {
-        let mut buffer = [0; 4];
+    let mut rest = text;
+    while let Some((before, from)) = rest.bytes().position(escaped).and_then(|at| rest.split_at_checked(at)) {
+        out.extend_from_slice(before.as_bytes());
+        let mut characters = from.chars();
+        let character = characters.next().unwrap_or_default();
+        rest = characters.as_str();
         let short = match character {
             '"' => b'"',
             '\\' => b'\\',
@@ -130,7 +134,7 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
             '\n' => b'n',
             '\u{c}' => b'f',
             '\r' => b'r',
-            '\0'..='\u{1f}' | '\u{10000}'.. => {
+            _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     let hex = |shift: u32| match (*unit >> shift & 0xf) as u8 {
                         digit @ 0..=9 => b'0' + digit,
@@ -140,12 +144,9 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
                 }
                 continue;
             }
-            _ => {
-                out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-                continue;
-            }
         };
         out.extend_from_slice(&[b'\\', short]);
     }
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
