@@ -123,11 +123,12 @@ fn main() {
         "Made by `cargo run --release -p im-serial-benches --example formats-table > docs/formats.md`, which runs every format on"
     );
     println!(
-        "Java's vectors. Reads, writes: the vectors of `im-serial/tests/vectors`; one that is not read in full, or not written with the"
+        "Java's vectors. Reads, writes: the vectors of `im-serial/tests/vectors` and `im-serial/java/tests/vectors`; one that is not read"
     );
     println!(
-        "same bytes, lacks what the format has no room for or what `docs/spec/serialization.md` says. Null: null and empty stay apart."
+        "in full, or not written with the same bytes, is one of those that the READMEs of both crates name with the reason, and Java"
     );
+    println!("reads what is written nevertheless (`.ci/java`). Null: null and empty stay apart.");
     println!(
         "Size, encode, decode: a message with {} bytes of text, as `PChatMessage` of version 1 / as `{}` of version 2;",
         TEXT.len(),
