@@ -126,7 +126,7 @@ fn main() {
         "Java's vectors. Reads, writes: the vectors of `im-serial/tests/vectors` and `im-serial/java/tests/vectors`; one that is not read"
     );
     println!(
-        "in full, or not written with the same bytes, is one of those that the READMEs of both crates name with the reason, and Java"
+        "in full, or not written with the same bytes, is named with the reason in `docs/spec/serialization.md` or in the README of `im-serial-java`, and Java"
     );
     println!("reads what is written nevertheless (`.ci/java`). Null: null and empty stay apart.");
     println!(
