@@ -19,7 +19,7 @@ fn aead(provider: &CryptoProvider, suite: SuiteId, name: aead::TestName) -> (usi
             let what = format!("{name:?} {} {}", test.tc_id, test.comment);
             let key = suite.key(&TrafficKey::from_bytes(&test.key).unwrap()).unwrap();
             let nonce = test.nonce.as_slice().try_into().unwrap();
-            let tag = test.tag.as_slice().try_into().unwrap();
+            let tag: &[u8; 16] = test.tag.as_slice().try_into().unwrap();
             let good = test.result == TestResult::Valid;
             let mut sealed = test.pt.to_vec();
             let made = key.seal(nonce, &test.aad, &mut sealed).unwrap();
