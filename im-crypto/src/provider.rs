@@ -164,7 +164,8 @@ pub type KemSeed = Zeroizing<[u8; 64]>;
 
 /// ML-KEM-768 (FIPS 203).
 pub trait MlKem768: Send + Sync {
-    /// The key pair of a seed.
+    /// The key pair of a seed. An implementation that insists on its own generator may ignore the seed; handshakes with it work, but
+    /// cannot be repeated from their entropy.
     ///
     /// # Errors
     /// [`CryptoError::Failed`] if the implementation refuses.

@@ -334,34 +334,6 @@ fn attack_16_relay_with_the_servers_key() {
     assert!(registered.verify(&to_mallory.server.handshake_hash, token, &second).is_err());
 }
 
-/// The points of small order of Curve25519, their non-canonical forms and their twins with the ignored top bit.
-fn weak_points() -> Vec<[u8; 32]> {
-    let fixed = |first: u8, middle: u8, last: u8| {
-        let mut point = [middle; 32];
-        (point[0], point[31]) = (first, last);
-        point
-    };
-    let order_8 = [
-        [
-            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
-            0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-        ],
-        [
-            0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
-            0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
-        ],
-    ];
-    let mut points = vec![fixed(0, 0, 0), fixed(1, 0, 0)];
-    points.extend([fixed(0xec, 0xff, 0x7f), fixed(0xed, 0xff, 0x7f), fixed(0xee, 0xff, 0x7f)]);
-    points.extend(order_8);
-    let twins: Vec<_> = points.iter().map(|point| point.map(|byte| byte)).collect();
-    points.extend(twins.into_iter().map(|mut point| {
-        point[31] |= 0x80;
-        point
-    }));
-    points
-}
-
 /// Points of small order as the ephemeral key of either side, in every handshake, and as a pinned key.
 #[test]
 fn attack_17_weak_public_keys() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use im_crypto::{
     Accepted, Client, ClientPolicy, ClientStart, ClientTicket, CookieKeys, CryptoProvider, Entropy, Established,
     HandshakeError, HandshakeId, RUSTCRYPTO, Replied, Resumption, RetryPolicy, Server, ServerContext, ServerKey,
-    ServerPolicy, StaticKey, TicketIdentity, TicketKeys, TlsExporter, UsedTickets,
+    ServerPolicy, StaticKey, SuiteId, TicketIdentity, TicketKeys, TlsExporter, UsedTickets,
 };
 
 use super::{ALL_SUITES, FixedRng, Padding, entropy, hello_header, offer, open, packet, policy};
@@ -61,7 +61,10 @@ impl Session {
 }
 
 pub(crate) struct World {
-    pub(crate) provider: &'static CryptoProvider,
+    pub(crate) client_provider: &'static CryptoProvider,
+    pub(crate) server_provider: &'static CryptoProvider,
+    /// Offered and accepted.
+    pub(crate) suites: Vec<SuiteId>,
     pub(crate) keys: Vec<ServerKey>,
     pub(crate) client_key: Arc<StaticKey>,
     pub(crate) tickets: TicketKeys,
@@ -81,11 +84,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::between(&RUSTCRYPTO, &RUSTCRYPTO)
+    }
+
+    pub(crate) fn between(client: &'static CryptoProvider, server: &'static CryptoProvider) -> Self {
         Self {
-            provider: &RUSTCRYPTO,
-            keys: vec![ServerKey::generate(&RUSTCRYPTO, entropy(1)).unwrap()],
-            client_key: Arc::new(StaticKey::generate(&RUSTCRYPTO, entropy(2)).unwrap()),
-            tickets: TicketKeys::new(&RUSTCRYPTO, entropy(3)).unwrap(),
+            client_provider: client,
+            server_provider: server,
+            suites: ALL_SUITES.to_vec(),
+            keys: vec![ServerKey::generate(server, entropy(1)).unwrap()],
+            client_key: Arc::new(StaticKey::generate(client, entropy(2)).unwrap()),
+            tickets: TicketKeys::new(server, entropy(3)).unwrap(),
             used: UsedTickets::new(1000),
             cookies: CookieKeys::new(entropy(4), 30),
             sends_retries: true,
@@ -109,7 +118,7 @@ impl World {
 
     pub(crate) fn client_policy(&self, handshakes: &[HandshakeId]) -> ClientPolicy {
         ClientPolicy {
-            offer: offer(&ALL_SUITES),
+            offer: offer(&self.suites),
             handshakes: handshakes.to_vec(),
             require_pq: false,
             allow_plaintext: false,
@@ -123,12 +132,13 @@ impl World {
         } else {
             &pins
         };
-        Client::with_key(self.provider, self.client_policy(handshakes), pins, Arc::clone(&self.client_key)).unwrap()
+        Client::with_key(self.client_provider, self.client_policy(handshakes), pins, Arc::clone(&self.client_key))
+            .unwrap()
     }
 
     pub(crate) fn server(&self, handshakes: &[HandshakeId]) -> Server {
-        let policy = ServerPolicy { handshakes: handshakes.to_vec(), ..policy(&ALL_SUITES) };
-        Server::new(self.provider, policy).unwrap()
+        let policy = ServerPolicy { handshakes: handshakes.to_vec(), ..policy(&self.suites) };
+        Server::new(self.server_provider, policy).unwrap()
     }
 
     pub(crate) fn identity() -> TicketIdentity {
@@ -137,11 +147,12 @@ impl World {
 
     /// A ticket out of a session of its own, as the server sends it, and the client's half.
     pub(crate) fn ticket(&self, lifetime: u64) -> (Vec<u8>, ClientTicket) {
-        let mut aside = Self { seed: 7, ..Self::new() };
+        let aside = Self::between(self.client_provider, self.server_provider);
+        let mut aside = Self { seed: 7, suites: self.suites.clone(), ..aside };
         let session = aside.run_id(HandshakeId::NK).unwrap();
         let secret = &session.server.resumption;
         let ticket = self.tickets.issue(secret, &Self::identity(), self.now, lifetime, self.entropy(9)).unwrap();
-        let client = ClientTicket::new(&RUSTCRYPTO, &session.client.resumption, ticket.clone()).unwrap();
+        let client = ClientTicket::new(self.client_provider, &session.client.resumption, ticket.clone()).unwrap();
         (ticket, client)
     }
 
