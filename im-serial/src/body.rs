@@ -88,12 +88,14 @@ macro_rules! bodies {
 
             /// Calls `with` on the inner body.
             #[cfg(any(feature = "serde", feature = "protobuf"))]
+            #[inline]
             pub(crate) fn visit<V: Visit>(&self, with: V) -> V::Out {
                 match self { $( Self::$name(body) => with.visit(body), )* }
             }
 
             /// Makes a body of `kind` by calling `with` for its type.
             #[cfg(any(feature = "serde", feature = "protobuf"))]
+            #[inline]
             pub(crate) fn make<M: Make>(kind: Kind, with: M) -> Result<Self, M::Error> {
                 Ok(match kind { $( Kind::$name => Self::$name(with.make()?), )* })
             }

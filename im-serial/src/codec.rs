@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::body::{Body, Kind};
 use crate::budget::Limits;
-use crate::class::Record;
+use crate::class::{Declared, Record};
 use crate::format::{DecodeError, EncodeError, Format, FormatId, Problem};
 use crate::wire::{Make, Visit, Wire};
 
@@ -35,9 +35,14 @@ impl<C: Codec> Visit for Writing<'_, C> {
 
 struct Reading<'a, C>(&'a [u8], &'a Limits, PhantomData<C>);
 impl<C: Codec> Make for Reading<'_, C> {
-    type Error = Problem;
-    fn make<T: Wire>(self) -> Result<T, Problem> {
-        C::read(self.0, self.1)
+    // Not the problem alone: a body is some hundred bytes, and each change of the error's type would move it once more.
+    type Error = DecodeError;
+    #[inline]
+    fn make<T: Wire + Declared>(self) -> Result<T, DecodeError> {
+        match C::read(self.0, self.1) {
+            Ok(body) => Ok(body),
+            Err(problem) => Err(DecodeError::new(C::NAME, T::CLASS, problem, None)),
+        }
     }
 }
 
@@ -76,11 +81,10 @@ impl<C: Codec> Format for C {
     }
 
     fn decode(&self, kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Body, DecodeError> {
-        let error = |problem| DecodeError::new(C::NAME, kind.class(), problem, None);
         if bytes.len() > limits.max_body {
-            return Err(error(Problem::TooLarge));
+            return Err(DecodeError::new(C::NAME, kind.class(), Problem::TooLarge, None));
         }
-        Body::make(kind, Reading::<C>(bytes, limits, PhantomData)).map_err(error)
+        Body::make(kind, Reading::<C>(bytes, limits, PhantomData))
     }
 }
 

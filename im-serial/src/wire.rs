@@ -5,6 +5,8 @@ use prost::Message as Protobuf;
 #[cfg(feature = "serde")]
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::class::Declared;
+
 /// What a format may ask of a body; which parts there are is a matter of features.
 #[cfg(all(feature = "serde", feature = "protobuf"))]
 pub trait Wire: Serialize + DeserializeOwned + Protobuf + Default {}
@@ -30,5 +32,5 @@ pub(crate) trait Visit {
 
 pub(crate) trait Make {
     type Error;
-    fn make<T: Wire>(self) -> Result<T, Self::Error>;
+    fn make<T: Wire + Declared>(self) -> Result<T, Self::Error>;
 }

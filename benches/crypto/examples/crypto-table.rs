@@ -3,7 +3,7 @@
 
 use im_bench_rounds::{Results, number};
 use im_crypto::{HandshakeId, Opener, Padding, Sealer, finish_plaintext};
-use im_crypto_benches::{HANDSHAKES, PROVIDERS, Peers, SIZES, SUITES, header};
+use im_crypto_benches::{HANDSHAKE_PROVIDERS, HANDSHAKES, PROVIDERS, Peers, SIZES, SUITES, header};
 
 const COMMAND: &str = "cargo bench -p im-crypto-benches";
 
@@ -28,7 +28,9 @@ fn records(results: &Results) {
             }
         }
     }
-    println!("\n### One body of 256 bytes to 1,000 connections\n\n| suite | provider | ns per seal | million seals per second |\n|---|---|---|---|");
+    println!(
+        "\n### One body of 256 bytes to 1,000 connections\n\n| suite | provider | ns per seal | million seals per second |\n|---|---|---|---|"
+    );
     for (suite, _) in SUITES {
         for (name, _) in PROVIDERS {
             let ns = results.need(&format!("fan-out {suite}/{name}"), COMMAND) / 1000.0;
@@ -38,9 +40,11 @@ fn records(results: &Results) {
 }
 
 fn handshakes(results: &Results) {
-    println!("\n### Handshakes\n\n| handshake | provider | both ends, us | server, us | handshakes per second of the server | snow, both ends, us |\n|---|---|---|---|---|---|");
+    println!(
+        "\n### Handshakes\n\n| handshake | provider | both ends, us | server, us | handshakes per second of the server | snow, both ends, us |\n|---|---|---|---|---|---|"
+    );
     for (pattern, _) in HANDSHAKES {
-        for (name, _) in PROVIDERS {
+        for (name, _) in HANDSHAKE_PROVIDERS {
             let us = |what: &str| results.best(&format!("handshake {pattern}/{what}")).map(|ns| ns / 1000.0);
             let (Some(both), Some(server)) = (us(&format!("both, {name}")), us(&format!("server, {name}"))) else {
                 continue;
@@ -53,13 +57,15 @@ fn handshakes(results: &Results) {
 
 /// Bytes of a sealer and an opener: what they take in the struct that holds them, and on the heap.
 fn memory() {
-    println!("\n### Bytes of a session's two directions\n\n| suite | provider | in use | idle, after `release_key` |\n|---|---|---|---|");
+    println!(
+        "\n### Bytes of a session's two directions\n\n| suite | provider | in use | idle, after `release_key` |\n|---|---|---|---|"
+    );
     const SESSIONS: usize = 100;
     for (suite, id) in SUITES {
         for (name, provider) in PROVIDERS {
             let mut peers = Peers::new(provider, HandshakeId::NK, id);
             let mut kept = Vec::with_capacity(SESSIONS);
-            let measured = |work: &mut dyn FnMut()| allocation_counter::measure(|| work()).bytes_current;
+            let measured = |work: &mut dyn FnMut()| allocation_counter::measure(work).bytes_current;
             let in_use = measured(&mut || {
                 for _ in 0..SESSIONS {
                     let (mut one, mut other) = (peers.session(), peers.session());

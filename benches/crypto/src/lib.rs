@@ -8,10 +8,13 @@ use im_crypto::{
     HandshakeId, Offer, RUSTCRYPTO, Replied, Resumption, Server, ServerContext, ServerKey, ServerPolicy, StaticKey,
     SuiteId, TicketIdentity, TicketKeys, UsedTickets,
 };
-use im_crypto_aws_lc::AWS_LC;
+use im_crypto_aws_lc::{AWS_LC, AWS_LC_KEM};
 
 /// The providers, as the tables call them.
 pub const PROVIDERS: [(&str, &CryptoProvider); 2] = [("rustcrypto", &RUSTCRYPTO), ("aws-lc", &AWS_LC)];
+
+/// The providers of the handshakes: the last one differs from the one before in ML-KEM only.
+pub const HANDSHAKE_PROVIDERS: [(&str, &CryptoProvider); 3] = [PROVIDERS[0], PROVIDERS[1], ("aws-lc-kem", &AWS_LC_KEM)];
 
 /// The suites, as the tables call them.
 pub const SUITES: [(&str, SuiteId); 3] = [

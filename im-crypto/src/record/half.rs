@@ -105,18 +105,33 @@ impl Half {
         self.limits.allow(packets, blocks).then_some((packets, blocks))
     }
 
-    /// The expanded key and the nonce of a counter.
-    fn prepare(&mut self, counter: u64) -> Result<(&dyn AeadKey, [u8; 12]), CryptoError> {
+    /// Makes sure that the key is expanded.
+    #[inline]
+    fn expand(&mut self) -> Result<(), CryptoError> {
+        if self.key.is_some() {
+            return Ok(());
+        }
         let secret = self.secret.as_ref().ok_or(CryptoError::Failed)?;
-        let nonce = secret.nonce(counter);
-        let key = match self.key.take() {
-            Some(key) => key,
-            None => self.suite.key(&secret.key(self.provider, self.suite)?)?,
-        };
-        Ok((&**self.key.insert(key), nonce))
+        self.key = Some(self.suite.key(&secret.key(self.provider, self.suite)?)?);
+        Ok(())
+    }
+
+    /// Runs `with` with the key and the nonce of a counter.
+    #[inline]
+    fn run<T>(
+        &mut self,
+        counter: u64,
+        with: impl FnOnce(&dyn AeadKey, &[u8; 12]) -> Result<T, CryptoError>,
+    ) -> Result<T, CryptoError> {
+        self.expand()?;
+        match (&self.secret, &self.key) {
+            (Some(secret), Some(key)) => with(&**key, &secret.nonce(counter)),
+            _ => Err(CryptoError::Failed),
+        }
     }
 
     /// Runs `seal` with the key and the next nonce.
+    #[inline]
     pub(super) fn seal(
         &mut self,
         header: usize,
@@ -127,8 +142,7 @@ impl Half {
             return Err(SealError::Failed);
         }
         let (packets, blocks) = self.count(header, plain).ok_or(SealError::KeyExhausted)?;
-        let sealed = self.prepare(self.packets).and_then(|(key, nonce)| seal(key, &nonce));
-        let Ok(tag) = sealed else {
+        let Ok(tag) = self.run(self.packets, seal) else {
             // It is unknown what was written under this nonce.
             self.poison();
             return Err(SealError::Failed);
@@ -146,8 +160,7 @@ impl Half {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
         let (packets, blocks) = self.count(header.len(), text.len()).ok_or(CryptoError::Failed)?;
-        let (key, nonce) = self.prepare(counter)?;
-        key.open(&nonce, header, text, tag)?;
+        self.run(counter, |key, nonce| key.open(nonce, header, text, tag))?;
         (self.packets, self.blocks) = (packets, blocks);
         Ok(())
     }

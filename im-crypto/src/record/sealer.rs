@@ -31,12 +31,12 @@ pub struct Sealer {
     closed: bool,
 }
 
-/// What follows once a packet is sealed.
-enum After {
-    Nothing,
+/// What a packet is to the sealer.
+#[derive(Clone, Copy, PartialEq)]
+enum Content {
+    Payload,
     Close,
-    /// The next epoch, derived beforehand, so that a failure comes before the packet counts as sealed.
-    Update(Box<Half>),
+    Update,
 }
 
 impl Sealer {
@@ -71,9 +71,10 @@ impl Sealer {
     /// See [`SealError`]; except for [`SealError::Failed`], `body` and the counter are untouched.
     pub fn seal(&mut self, header: &[u8], body: &mut [u8]) -> Result<(), SealError> {
         let (plain, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(SealError::Unfinished)?;
-        let after = self.check(header, plain)?;
+        let content = self.check(header, plain)?;
+        let next = self.next(content)?;
         *tag = self.half.seal(header.len(), plain.len(), |key, nonce| key.seal(nonce, header, plain))?;
-        self.finish(after);
+        self.finish(content, next);
         Ok(())
     }
 
@@ -103,13 +104,15 @@ impl Sealer {
         if text.len() != plain.len() {
             return Err(SealError::Unfinished);
         }
-        let after = self.check(header, plain)?;
+        let content = self.check(header, plain)?;
+        let next = self.next(content)?;
         *tag = self.half.seal(header.len(), plain.len(), |key, nonce| key.seal_into(nonce, header, plain, text))?;
-        self.finish(after);
+        self.finish(content, next);
         Ok(())
     }
 
-    fn check(&self, header: &[u8], plain: &[u8]) -> Result<After, SealError> {
+    #[inline]
+    fn check(&self, header: &[u8], plain: &[u8]) -> Result<Content, SealError> {
         let content =
             padding::content_len(plain).and_then(|length| plain.get(..length)).ok_or(SealError::Unfinished)?;
         if header.get(SUITE_OFFSET) != Some(&self.suite().0) {
@@ -121,29 +124,41 @@ impl Sealer {
         match content {
             [KEY_UPDATE_TYPE, payload @ ..] => {
                 KeyUpdate::parse(payload).ok_or(SealError::Unfinished)?;
-                if !self.allowance.any() {
-                    return Err(SealError::UpdateTooSoon);
-                }
-                if self.half.poisoned() {
-                    return Err(SealError::Failed);
-                }
-                Ok(After::Update(Box::new(self.half.next().ok_or(SealError::KeyExhausted)?)))
+                Ok(Content::Update)
             }
-            [CLOSE_TYPE, ..] => Ok(After::Close),
-            _ => Ok(After::Nothing),
+            [CLOSE_TYPE, ..] => Ok(Content::Close),
+            _ => Ok(Content::Payload),
         }
     }
 
-    fn finish(&mut self, after: After) {
-        match after {
-            After::Nothing => self.allowance.earn(),
-            After::Close => {
+    /// Before a key update the next epoch, so that a failure comes before the packet counts as sealed.
+    #[inline]
+    fn next(&self, content: Content) -> Result<Option<Box<Half>>, SealError> {
+        if content != Content::Update {
+            return Ok(None);
+        }
+        if !self.allowance.any() {
+            return Err(SealError::UpdateTooSoon);
+        }
+        if self.half.poisoned() {
+            return Err(SealError::Failed);
+        }
+        Ok(Some(Box::new(self.half.next().ok_or(SealError::KeyExhausted)?)))
+    }
+
+    #[inline]
+    fn finish(&mut self, content: Content, next: Option<Box<Half>>) {
+        match content {
+            Content::Payload => self.allowance.earn(),
+            Content::Close => {
                 self.closed = true;
                 self.half.poison();
             }
-            After::Update(next) => {
+            Content::Update => {
                 let _ = self.allowance.spend();
-                self.half = *next;
+                if let Some(next) = next {
+                    self.half = *next;
+                }
             }
         }
     }
