@@ -20,6 +20,7 @@ mod inbox;
 mod keepalive;
 mod link;
 mod outbox;
+pub mod policy;
 mod time;
 mod timer;
 
