@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod backoff;
+pub mod budget;
 pub mod call;
 mod close;
 mod config;
