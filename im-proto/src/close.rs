@@ -78,14 +78,16 @@ codes! {
         RESYNC = 4012, "resync";
         /// The keys of this connection were used as often as is safe: come back at once for new ones.
         KEY_LIMIT = 4013, "key limit";
+        /// More devices of the user are online than the service allows, and this one had to go.
+        DEVICE_LIMIT = 4014, "device limit";
     }
 }
 
 impl CloseCode {
     /// Whether a client may come back by itself. It must not where that would only fail again or throw out another
-    /// connection of the same device.
+    /// connection of the same device or user.
     pub const fn may_reconnect(self) -> bool {
-        !matches!(self, Self::NORMAL | Self::UNSUPPORTED | Self::LOGIN_REFUSED | Self::REPLACED)
+        !matches!(self, Self::NORMAL | Self::UNSUPPORTED | Self::LOGIN_REFUSED | Self::REPLACED | Self::DEVICE_LIMIT)
     }
 }
 

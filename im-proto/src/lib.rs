@@ -10,6 +10,8 @@ extern crate alloc;
 extern crate std;
 
 mod backoff;
+pub mod budget;
+pub mod call;
 mod close;
 mod config;
 mod connection;
@@ -19,6 +21,7 @@ mod inbox;
 mod keepalive;
 mod link;
 mod outbox;
+pub mod policy;
 mod time;
 mod timer;
 
