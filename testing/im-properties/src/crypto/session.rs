@@ -131,7 +131,7 @@ impl Run {
         let suites = match offer % 4 {
             0 => SUITES.to_vec(),
             1 => vec![SuiteId::CHACHA20_POLY1305, SuiteId::AES_128_GCM],
-            2 => vec![SuiteId(200), SuiteId::AES_256_GCM],
+            2 => vec![SuiteId::AES_256_GCM],
             _ => vec![SuiteId::AES_128_GCM],
         };
         let mut history = Vec::new();
