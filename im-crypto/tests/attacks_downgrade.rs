@@ -4,7 +4,7 @@
 mod common;
 
 use common::{
-    ALL_SUITES, entropy, hello_header, open, packet,
+    ALL_SUITES, entropy, hello_header, open, packet, policy,
     world::{HANDSHAKES, Message, Refusal, World, refused},
 };
 use im_crypto::{

@@ -11,8 +11,8 @@ use std::num::NonZeroU16;
 
 use common::*;
 use im_crypto::{
-    DatagramError, KeyLimits, KeyUpdate, KeyUpdates, Padding, RUSTCRYPTO, SealError, Sealer, SuiteId, TAG_LEN,
-    Truncated, finish_plaintext, sealed_len,
+    DatagramError, KeyLimits, KeyUpdate, KeyUpdates, Padding, RUSTCRYPTO, SealError, SuiteId, TAG_LEN, Truncated,
+    finish_plaintext, sealed_len,
 };
 use instrumented::{INSTRUMENTED, established};
 use proptest::prelude::*;
