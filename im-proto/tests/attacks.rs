@@ -74,6 +74,8 @@ fn attack_29_slow_loris() {
             pair.now = pair.now + Duration::from_secs(3);
             pair.transmit();
             pair.receive();
+            pair.transmit_server();
+            pair.receive();
             assert_eq!(pair.server.state(), State::LoggingIn);
         }
         pair.transmit();
