@@ -1,7 +1,7 @@
 //! Handshakes, tickets and records with an attacker in between.
 //!
-//! All randomness comes from the input: its first byte seeds a generator, and says whether keys are agreed with X25519 or with a
-//! stand-in that is a hundred times as fast.
+//! All randomness comes from the input: its first byte seeds a generator, and says whether keys are agreed with X25519 and ML-KEM or
+//! with stand-ins that are a hundred times as fast.
 
 mod hello;
 mod input;

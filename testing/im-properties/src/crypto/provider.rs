@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use im_crypto::{CryptoError, CryptoProvider, RUSTCRYPTO, Secret, X25519};
+use im_crypto::{
+    CryptoError, CryptoProvider, KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN, KemSeed, MlKem768, MlKem768Key, RUSTCRYPTO,
+    Secret, X25519,
+};
 
 /// A Mersenne prime.
 const P: u64 = (1 << 61) - 1;
@@ -37,8 +40,54 @@ impl X25519 for Product {
     }
 }
 
-/// RustCrypto with the stand-in.
-pub(super) static FAST: LazyLock<CryptoProvider> = LazyLock::new(|| {
-    let provider = CryptoProvider::new(RUSTCRYPTO.aeads, &Product, RUSTCRYPTO.hash);
-    RUSTCRYPTO.kem.map_or(provider, |kem| provider.with_kem(kem))
-});
+/// The same in place of ML-KEM: the ciphertext is another public key, and both are filled up with zeros.
+struct ProductKem;
+
+struct ProductKemKey {
+    secret: [u8; 32],
+    public: [u8; KEM_PUBLIC_LEN],
+}
+
+/// The first 32 bytes, and how many of the others are not zero.
+fn unfilled(bytes: &[u8]) -> ([u8; 32], usize) {
+    let (first, rest) = bytes.split_first_chunk().expect("more than 32 bytes");
+    (*first, rest.iter().filter(|byte| **byte != 0).count())
+}
+
+impl MlKem768 for ProductKem {
+    fn generate(&self, seed: &KemSeed) -> Result<Box<dyn MlKem768Key>, CryptoError> {
+        let (secret, _) = unfilled(seed.as_slice());
+        let mut public = [0; KEM_PUBLIC_LEN];
+        public[..32].copy_from_slice(&Product.public_key(&secret)?);
+        Ok(Box::new(ProductKemKey { secret, public }))
+    }
+
+    fn encapsulate(
+        &self,
+        public: &[u8; KEM_PUBLIC_LEN],
+        randomness: &[u8; 32],
+        ciphertext: &mut [u8; KEM_CIPHERTEXT_LEN],
+    ) -> Result<Secret, CryptoError> {
+        let (public, 0) = unfilled(public) else { return Err(CryptoError::WeakPublicKey) };
+        ciphertext.fill(0);
+        ciphertext[..32].copy_from_slice(&Product.public_key(randomness)?);
+        Product.agree(randomness, &public)
+    }
+}
+
+impl MlKem768Key for ProductKemKey {
+    fn public_key(&self) -> &[u8; KEM_PUBLIC_LEN] {
+        &self.public
+    }
+
+    fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT_LEN]) -> Result<Secret, CryptoError> {
+        let (public, filled) = unfilled(ciphertext);
+        // A changed ciphertext gives another secret, and no error.
+        let rejected = || Secret::new([u8::try_from(filled % 255).unwrap_or_default(); 32]);
+        if filled == 0 { Product.agree(&self.secret, &public).or_else(|_| Ok(rejected())) } else { Ok(rejected()) }
+    }
+}
+
+/// RustCrypto with the stand-ins.
+pub(super) static FAST: LazyLock<CryptoProvider> =
+    LazyLock::new(|| CryptoProvider::new(RUSTCRYPTO.aeads, &Product, RUSTCRYPTO.hash).with_kem(&ProductKem));

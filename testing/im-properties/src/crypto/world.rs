@@ -115,7 +115,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'static> {
-    /// By the first two bytes of an input. In one of eight the key agreement is X25519.
+    /// By the first two bytes of an input. In one of eight the key agreement is X25519, and ML-KEM.
     pub(super) fn from_input(seed: u8, options: u8) -> Self {
         let fixed = if seed % 8 == 7 { &WITH_X25519 } else { &WITH_FAST };
         let mut world = Self::new(fixed, seed.into());
