@@ -3,16 +3,15 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use super::{Established, HELLO_PAD, Keys, Outcome, header_of, noise_state, prologue};
+use super::{Established, HELLO_PAD, Keys, Outcome, header_of, message_len, noise_state, prologue};
 use crate::{
     HandshakeId,
     binding::TlsExporter,
     error::HandshakeError,
     key::{Entropy, StaticPublicKey},
     negotiation::{Choice, HelloPrefix, MAX_HANDSHAKE_BODY, NO_BINDING, Retry, TLS_EXPORTER},
-    noise::{self, DH_LEN, HandshakeState, Pattern, Role, TAG_LEN},
+    noise::{self, HandshakeState, Role},
     policy::Client,
-    provider::KEM_PUBLIC_LEN,
     retry::{hello_hash, retry_hash},
     ticket::ClientTicket,
 };
@@ -101,31 +100,6 @@ impl ClientStart {
         let handshake = prefix.handshake;
         Ok(ClientWait { client, state: Box::new(state), handshake, ticket, exporter, hello_hash, retried })
     }
-}
-
-/// Length of Noise message 1 with the padding as payload.
-fn message_len(pattern: &Pattern) -> usize {
-    let tokens = pattern.messages.first().copied().unwrap_or_default();
-    let mut keyed = false;
-    let mut length = HELLO_PAD;
-    for token in tokens {
-        let tag = if keyed { TAG_LEN } else { 0 };
-        length += match token {
-            noise::Token::E => DH_LEN,
-            noise::Token::S => DH_LEN + tag,
-            noise::Token::E1 => KEM_PUBLIC_LEN + tag,
-            noise::Token::Ee
-            | noise::Token::Es
-            | noise::Token::Se
-            | noise::Token::Ss
-            | noise::Token::Psk
-            | noise::Token::Ekem1 => {
-                keyed = true;
-                0
-            }
-        };
-    }
-    if keyed { length + TAG_LEN } else { length }
 }
 
 impl fmt::Debug for ClientStart {

@@ -20,8 +20,8 @@ use crate::{
     error::HandshakeError,
     key::{Entropy, StaticPublicKey},
     negotiation::{Choice, HEADER_LEN},
-    noise::{self, Config, HandshakeState, Keypair, Role},
-    provider::{CryptoProvider, KemSeed, Secret},
+    noise::{self, Config, DH_LEN, HandshakeState, Keypair, Pattern, Role, TAG_LEN},
+    provider::{CryptoProvider, KEM_PUBLIC_LEN, KemSeed, Secret},
     record::{Opener, Sealer},
     schedule::{Direction, TrafficSecret},
     ticket::{ResumptionSecret, TicketClaims},
@@ -118,6 +118,31 @@ fn resumption_secret(
     let mut secret = Box::<Secret>::default();
     provider.hash.expand(&prk, &[b"im/1 res", h], secret.as_mut_slice())?;
     Ok(secret)
+}
+
+/// Length of Noise message 1 with the padding as payload.
+fn message_len(pattern: &Pattern) -> usize {
+    let tokens = pattern.messages.first().copied().unwrap_or_default();
+    let mut keyed = false;
+    let mut length = HELLO_PAD;
+    for token in tokens {
+        let tag = if keyed { TAG_LEN } else { 0 };
+        length += match token {
+            noise::Token::E => DH_LEN,
+            noise::Token::S => DH_LEN + tag,
+            noise::Token::E1 => KEM_PUBLIC_LEN + tag,
+            noise::Token::Ee
+            | noise::Token::Es
+            | noise::Token::Se
+            | noise::Token::Ss
+            | noise::Token::Psk
+            | noise::Token::Ekem1 => {
+                keyed = true;
+                0
+            }
+        };
+    }
+    if keyed { length + TAG_LEN } else { length }
 }
 
 fn header_of(header: &[u8]) -> Result<&[u8; HEADER_LEN], HandshakeError> {

@@ -3,14 +3,14 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use super::{Established, HELLO_PAD, Keys, Outcome, header_of, noise_state, prologue};
+use super::{Established, HELLO_PAD, Keys, Outcome, header_of, message_len, noise_state, prologue};
 use crate::{
     HandshakeId,
     binding::TlsExporter,
     error::HandshakeError,
     key::{Entropy, StaticKey},
     negotiation::{HEADER_LEN, HelloPrefix, MAX_HANDSHAKE_BODY, Retry, TLS_EXPORTER},
-    noise::{HandshakeState, NoiseError, Pattern, Role},
+    noise::{self, HandshakeState, NoiseError, Pattern, Role},
     policy::Server,
     retry::{CookieKeys, hello_hash, retry_hash},
     ticket::{OpenTicket, TicketKeys, TicketStore},
@@ -147,6 +147,11 @@ impl ServerStart {
             return Err(HandshakeError::TooLong(hello.len()));
         }
         let (prefix, prefix_len) = HelloPrefix::decode(hello, server.policy.allow_plaintext)?;
+        // Shorter than any that can succeed: a RETRY to it would be longer than its cause, for an address that nobody checked.
+        let least = noise::by_id(prefix.handshake).map_or(0, |pattern| prefix_len + message_len(&pattern));
+        if hello.len() < least {
+            return Err(HandshakeError::Truncated);
+        }
         let call = Call { server: &server, header, prefix: &prefix };
         match call.admit(context, hello)? {
             Admission::Go { pattern, retry_hash, ticket } => {

@@ -55,8 +55,33 @@ impl Session {
     pub(crate) fn talk(&mut self) {
         let (header, body) = packet(&mut self.client.sealer, 1, b"up", Padding::None);
         assert_eq!(open(&mut self.server.opener, &header, &body), Some((1, b"up".to_vec())));
+        self.talk_down();
+    }
+
+    /// A record of the server.
+    pub(crate) fn talk_down(&mut self) {
         let (header, body) = packet(&mut self.server.sealer, 2, b"down", Padding::None);
         assert_eq!(open(&mut self.client.opener, &header, &body), Some((2, b"down".to_vec())));
+    }
+}
+
+/// The refusal of a handshake that must not succeed.
+pub(crate) fn refused(result: Result<Session, Refusal>) -> Refusal {
+    match result {
+        Ok(session) => panic!("both are established: {session:?}"),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Length of Noise message 1 with 64 bytes of padding.
+pub(crate) fn noise_len(id: HandshakeId) -> usize {
+    match id {
+        HandshakeId::NK | HandshakeId::NN_PSK0 => 32 + 80,
+        HandshakeId::NK_HFS | HandshakeId::NN_PSK0_HFS => 32 + 1200 + 80,
+        HandshakeId::XX => 32 + 64,
+        HandshakeId::XX_HFS => 32 + 1184 + 64,
+        HandshakeId::IK => 32 + 48 + 80,
+        _ => 32 + 1200 + 48 + 80,
     }
 }
 

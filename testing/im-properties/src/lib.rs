@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod crypto;
 pub mod packet;
 pub mod serial;
 pub mod session;
@@ -32,6 +33,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http_batch", check: batch::http_batch, seeds: batch::seeds },
     Target { name: "bodies", check: body::bodies, seeds: body::seeds },
     Target { name: "session", check: session::session, seeds: session::seeds },
+    Target { name: "crypto_hello", check: crypto::hello, seeds: crypto::hello_seeds },
+    Target { name: "crypto_reply", check: crypto::reply, seeds: crypto::reply_seeds },
+    Target { name: "crypto_ticket", check: crypto::ticket, seeds: crypto::ticket_seeds },
+    Target { name: "crypto_record", check: crypto::record, seeds: crypto::record_seeds },
+    Target { name: "crypto_session", check: crypto::session, seeds: crypto::session_seeds },
     Target { name: "serial_json", check: serial::json, seeds: serial::json_seeds },
     Target { name: "serial_protobuf", check: serial::protobuf, seeds: serial::protobuf_seeds },
     Target { name: "serial_msgpack", check: serial::msgpack, seeds: serial::msgpack_seeds },

@@ -53,6 +53,19 @@ fn every_seed_holds_and_so_does_every_damaged_seed() {
 }
 
 #[test]
+fn random_inputs_hold() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for target in TARGETS {
+        for _ in 0..200 {
+            let mut input = vec![0; random.usize(1..700)];
+            random.fill(&mut input);
+            println!("{}: {input:?}", target.name);
+            (target.check)(&input);
+        }
+    }
+}
+
+#[test]
 fn the_list_the_wrappers_the_manifest_and_the_corpora_name_the_same_targets() {
     let list: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     assert_eq!(names(&fuzz().join("corpus")), list);
