@@ -40,7 +40,9 @@ fn sealer(suite: SuiteId) -> Result<Sealer, Box<dyn Error>> {
     let server = Server::new(&RUSTCRYPTO, policy)?.start(entropy()?);
     match server.accept(&mut context, &header, &mut hello, &mut Vec::new())? {
         Accepted::Established(established) => Ok(established.sealer),
-        other => Err(format!("NK ends with the reply, but the server is at {other:?}").into()),
+        other @ (Accepted::Wait(_) | Accepted::Retry) => {
+            Err(format!("NK ends with the reply, but the server is at {other:?}").into())
+        }
     }
 }
 

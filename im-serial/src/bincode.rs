@@ -36,10 +36,12 @@ impl SerdeCodec for Bincode {
     const NAME: &'static str = "bincode";
     const STYLE: Style = Style::Places;
 
+    #[inline]
     fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
         bincode::serde::encode_into_writer(value, Append(out), CONFIG).map_err(|_| ())
     }
 
+    #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], _: &Limits) -> Result<S::Value, Problem> {
         let (value, len) =
             bincode::serde::seed_decode_from_slice(seed, bytes, CONFIG).map_err(|error| problem(&error))?;
@@ -51,6 +53,7 @@ impl SerdeCodec for Bincode {
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl Writer for Append<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.0.extend_from_slice(bytes);
         Ok(())

@@ -28,10 +28,12 @@ impl SerdeCodec for Cbor {
     const NAME: &'static str = "cbor";
     const STYLE: Style = Style::Names;
 
+    #[inline]
     fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
         value.serialize(&mut Serializer::new(Append(out))).map_err(|_| ())
     }
 
+    #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], limits: &Limits) -> Result<S::Value, Problem> {
         let mut reader = Deserializer::new(Limited::new(bytes, limits));
         let value = seed.deserialize(&mut reader).map_err(|error| problem(&error))?;

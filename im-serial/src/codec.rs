@@ -28,6 +28,7 @@ pub trait Codec: Send + Sync {
 struct Writing<'a, C>(&'a mut Vec<u8>, PhantomData<C>);
 impl<C: Codec> Visit for Writing<'_, C> {
     type Out = Result<(), ()>;
+    #[inline]
     fn visit<T: Wire>(self, body: &T) -> Self::Out {
         C::write(body, self.0)
     }
@@ -112,10 +113,12 @@ mod by_serde {
         const ID: FormatId = C::ID;
         const NAME: &'static str = C::NAME;
 
+        #[inline]
         fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()> {
             C::write(body, out)
         }
 
+        #[inline]
         fn read<T: Wire>(bytes: &[u8], limits: &Limits) -> Result<T, Problem> {
             C::read(PhantomData, bytes, limits)
         }

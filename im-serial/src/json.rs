@@ -25,6 +25,7 @@ impl SerdeCodec for Json {
     const NAME: &'static str = "json";
     const STYLE: Style = Style::Properties;
 
+    #[inline]
     fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
         #[cfg(feature = "std")]
         let written = serde_json::to_writer(out, value);
@@ -34,6 +35,7 @@ impl SerdeCodec for Json {
         written.map_err(|_| ())
     }
 
+    #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], _: &Limits) -> Result<S::Value, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let value = seed.deserialize(&mut reader).map_err(|error| problem(&error))?;

@@ -26,10 +26,12 @@ impl SerdeCodec for MsgPack {
     const NAME: &'static str = "msgpack";
     const STYLE: Style = Style::Properties;
 
+    #[inline]
     fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
         rmp_serde::encode::write_named(out, value).map_err(|_| ())
     }
 
+    #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], limits: &Limits) -> Result<S::Value, Problem> {
         let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
         reader.set_max_depth(limits.max_depth);

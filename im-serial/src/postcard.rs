@@ -25,10 +25,12 @@ impl SerdeCodec for Postcard {
     const NAME: &'static str = "postcard";
     const STYLE: Style = Style::Places;
 
+    #[inline]
     fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), ()> {
         postcard::serialize_with_flavor(value, Append(out)).map_err(|_| ())
     }
 
+    #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], _: &Limits) -> Result<S::Value, Problem> {
         let mut reader = postcard::Deserializer::from_bytes(bytes);
         let value = seed.deserialize(&mut reader).map_err(|error| problem(&error))?;

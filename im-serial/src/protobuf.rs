@@ -23,10 +23,12 @@ impl Codec for Protobuf {
     const ID: FormatId = FormatId::PROTOBUF;
     const NAME: &'static str = "protobuf";
 
+    #[inline]
     fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()> {
         body.encode(out).map_err(|_| ())
     }
 
+    #[inline]
     fn read<T: Wire>(bytes: &[u8], _: &Limits) -> Result<T, Problem> {
         T::decode(bytes).map_err(|_| Problem::Malformed)
     }

@@ -483,7 +483,7 @@ impl Active {
                 Person::In(seat) => Target::Device(Device::new(user, &seat.device)),
                 Person::Invited { .. } => Target::User(user.clone()),
             };
-            if !by.as_ref().is_some_and(|(device, _)| device.user == *user) {
+            if by.as_ref().is_none_or(|(device, _)| device.user != *user) {
                 list.push(relay(to, call, Notice::Ended(reason)));
             }
         }

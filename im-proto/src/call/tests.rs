@@ -164,12 +164,12 @@ fn what_is_told_to_whom_is_what_the_table_says() {
             match effect {
                 Effect::Relay { to, call, notice } => {
                     assert_eq!(call, ID);
-                    let to = match to {
-                        Target::Device(device) if device == alice() => "caller",
-                        Target::Device(device) if device == bob() => "callee",
+                    let to = match &to {
+                        Target::Device(device) if *device == alice() => "caller",
+                        Target::Device(device) if *device == bob() => "callee",
                         Target::User(user) if user == "bob" => "callee-user",
-                        Target::OthersOf(device) if device == bob() => "callee-others",
-                        other => panic!("{row:?}: {other:?}"),
+                        Target::OthersOf(device) if *device == bob() => "callee-others",
+                        Target::Device(_) | Target::User(_) | Target::OthersOf(_) => panic!("{row:?}: {to:?}"),
                     };
                     got.push(format!("{} > {to}", notice.name()));
                 }
@@ -378,7 +378,7 @@ fn relays(list: &[Effect]) -> Vec<(String, &'static str)> {
     list.iter()
         .filter_map(|effect| match effect {
             Effect::Relay { to, notice, .. } => {
-                let to = match to {
+                let to = match &to {
                     Target::Device(device) => device.user.clone(),
                     Target::User(user) => format!("{user}*"),
                     Target::OthersOf(device) => format!("{}-", device.user),

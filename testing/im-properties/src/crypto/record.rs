@@ -138,6 +138,7 @@ impl Stream {
             }
             Err(error) => {
                 assert_eq!(body, before);
+                #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it says is wrong")]
                 match error {
                     SealError::Closed => assert!(closed),
                     SealError::UpdateTooSoon => assert!(update && !self.sealer.may_update()),
