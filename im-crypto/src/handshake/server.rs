@@ -149,15 +149,13 @@ impl ServerStart {
         let (prefix, prefix_len) = HelloPrefix::decode(hello, server.policy.allow_plaintext)?;
         // Shorter than any that can succeed: a RETRY to it would be longer than its cause, for an address that nobody checked.
         let least = noise::by_id(prefix.handshake).map_or(0, |pattern| prefix_len + message_len(&pattern));
-        if hello.len() < least {
-            return Err(HandshakeError::Truncated);
-        }
+        let short = hello.len() < least;
         let call = Call { server: &server, header, prefix: &prefix };
         match call.admit(context, hello)? {
             Admission::Go { pattern, retry_hash, ticket } => {
                 // Decryption is in place, so a RETRY that names this HELLO must be ready before.
                 let fallback = match (&prefix.cookie, prefix.handshake.is_resumption()) {
-                    (None, true) => call.retry(context, hello, call.full()),
+                    (None, true) if !short => call.retry(context, hello, call.full()),
                     _ => None,
                 };
                 let (plain, message) = hello.split_at_mut_checked(prefix_len).ok_or(HandshakeError::Truncated)?;
@@ -172,6 +170,7 @@ impl ServerStart {
                     (accepted, _) => accepted,
                 }
             }
+            Admission::Retry(_) if short => Err(HandshakeError::Truncated),
             Admission::Retry(retry) => {
                 out.extend_from_slice(&retry.encode());
                 Ok(Accepted::Retry)
