@@ -607,7 +607,7 @@ impl Default for CallLimits {
 ///
 /// let mut calls = CallServer::new(CallLimits::default());
 /// let (alice, bob) = (Device::new("alice", "phone"), Device::new("bob", "tablet"));
-/// let (id, at) = (CallId(7), |seconds| Instant::from_micros(seconds * 1_000_000));
+/// let (id, at) = (CallId(7), |seconds: u64| Instant::from_micros(seconds * 1_000_000));
 ///
 /// let offer = Payload(b"offer".to_vec());
 /// let invite = PrivateSignal::Invite { callee: "bob".into(), media: Media::Voice, offer };
