@@ -114,23 +114,30 @@ pub trait AeadSuite: Send + Sync {
 ///
 /// Nonces are chosen by this crate only; a [`TrafficKey`], without which there is no `AeadKey`, cannot be made outside of it.
 pub trait AeadKey: Send + Sync {
-    /// Encrypts `buf` in place and returns the tag.
+    /// Encrypts `buf` in place and writes the tag to `tag`, its place in the packet.
     ///
     /// # Errors
     /// [`CryptoError::Failed`] if the input is longer than the algorithm allows.
-    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError>;
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &mut [u8; 16]) -> Result<(), CryptoError>;
 
-    /// Encrypts `plain` into `out`, which is as long, and returns the tag. Implementations that can do so without a copy override
-    /// this.
+    /// Encrypts `plain` into `out`, which is as long, and writes the tag to `tag`. Implementations that can do so without a copy
+    /// override this.
     ///
     /// # Errors
     /// [`CryptoError::Failed`] if the lengths differ or the input is longer than the algorithm allows.
-    fn seal_into(&self, nonce: &[u8; 12], aad: &[u8], plain: &[u8], out: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal_into(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> Result<(), CryptoError> {
         if plain.len() != out.len() {
             return Err(CryptoError::Failed);
         }
         out.copy_from_slice(plain);
-        self.seal(nonce, aad, out)
+        self.seal(nonce, aad, out, tag)
     }
 
     /// Verifies the tag in constant time, then decrypts `buf` in place.

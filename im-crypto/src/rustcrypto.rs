@@ -62,10 +62,16 @@ macro_rules! aead_suite {
         }
 
         impl AeadKey for $cipher {
-            fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError> {
-                self.encrypt_inout_detached(nonce.into(), aad, buf.into())
-                    .map(Into::into)
-                    .map_err(|_| CryptoError::Failed)
+            fn seal(
+                &self,
+                nonce: &[u8; 12],
+                aad: &[u8],
+                buf: &mut [u8],
+                tag: &mut [u8; 16],
+            ) -> Result<(), CryptoError> {
+                let made = self.encrypt_inout_detached(nonce.into(), aad, buf.into());
+                *tag = made.map_err(|_| CryptoError::Failed)?.into();
+                Ok(())
             }
 
             fn seal_into(
@@ -74,9 +80,12 @@ macro_rules! aead_suite {
                 aad: &[u8],
                 plain: &[u8],
                 out: &mut [u8],
-            ) -> Result<[u8; 16], CryptoError> {
+                tag: &mut [u8; 16],
+            ) -> Result<(), CryptoError> {
                 let buf = InOutBuf::new(plain, out).map_err(|_| CryptoError::Failed)?;
-                self.encrypt_inout_detached(nonce.into(), aad, buf).map(Into::into).map_err(|_| CryptoError::Failed)
+                let made = self.encrypt_inout_detached(nonce.into(), aad, buf);
+                *tag = made.map_err(|_| CryptoError::Failed)?.into();
+                Ok(())
             }
 
             fn open(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError> {
@@ -165,7 +174,8 @@ mod tests {
             "eeeeeeeeeeeeeeeeffffffffffffffffeeeeeeeeeeeeeeeeaaaaaaaaaaaaaaaa"
         ));
         let mut text = plain.clone();
-        let tag = key.seal(&nonce, &aad, &mut text).unwrap();
+        let mut tag = [0; 16];
+        key.seal(&nonce, &aad, &mut text, &mut tag).unwrap();
         assert_eq!(
             text,
             hex(concat!(
@@ -175,7 +185,9 @@ mod tests {
         );
         assert_eq!(tag.as_slice(), hex("83de3541e4c2b58177e065a9bf7b62ec"));
         let mut out = plain.clone();
-        assert_eq!(key.seal_into(&nonce, &aad, &plain, &mut out), Ok(tag));
+        let mut again = [0; 16];
+        key.seal_into(&nonce, &aad, &plain, &mut out, &mut again).unwrap();
+        assert_eq!(again, tag);
         assert_eq!(out, text);
         key.open(&nonce, &aad, &mut text, &tag).unwrap();
         assert_eq!(text, plain);

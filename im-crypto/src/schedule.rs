@@ -69,11 +69,9 @@ impl TrafficSecret {
 
     /// `iv XOR (0^4 || counter)`, as in TLS 1.3 (RFC 8446 section 5.3).
     pub(crate) fn nonce(&self, counter: u64) -> [u8; 12] {
-        let mut nonce = self.iv;
-        for (byte, value) in nonce.iter_mut().skip(4).zip(counter.to_be_bytes()) {
-            *byte ^= value;
-        }
-        nonce
+        let [a, b, c, d, low @ ..] = self.iv;
+        let [e, f, g, h, i, j, k, l] = (u64::from_be_bytes(low) ^ counter).to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
     #[cfg(all(test, feature = "rustcrypto"))]

@@ -308,7 +308,8 @@ impl TicketKeys {
             ticket.extend_from_slice(field);
         }
         let plain = ticket.get_mut(CLEAR_LEN..).ok_or(TicketError::Provider)?;
-        let tag = cipher.seal(&[0; 12], &aad, plain).map_err(|_| TicketError::Provider)?;
+        let mut tag = [0; TAG_LEN];
+        cipher.seal(&[0; 12], &aad, plain, &mut tag).map_err(|_| TicketError::Provider)?;
         ticket.extend_from_slice(&tag);
         Ok(ticket)
     }

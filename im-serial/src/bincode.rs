@@ -43,9 +43,11 @@ impl SerdeCodec for Bincode {
 
     #[inline]
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8], _: &Limits) -> Result<S::Value, Problem> {
-        let (value, len) =
-            bincode::serde::seed_decode_from_slice(seed, bytes, CONFIG).map_err(|error| problem(&error))?;
-        if len == bytes.len() { Ok(value) } else { Err(Problem::TrailingBytes) }
+        match bincode::serde::seed_decode_from_slice(seed, bytes, CONFIG) {
+            Ok((value, len)) if len == bytes.len() => Ok(value),
+            Ok(_) => Err(Problem::TrailingBytes),
+            Err(error) => Err(problem(&error)),
+        }
     }
 }
 
@@ -60,6 +62,7 @@ impl Writer for Append<'_> {
     }
 }
 
+#[cold]
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are bad values")]
 fn problem(error: &DecodeError) -> Problem {
     match error {

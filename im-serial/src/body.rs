@@ -97,7 +97,7 @@ macro_rules! bodies {
             #[cfg(any(feature = "serde", feature = "protobuf"))]
             #[inline]
             pub(crate) fn make<M: Make>(kind: Kind, with: M) -> Result<Self, M::Error> {
-                Ok(match kind { $( Kind::$name => Self::$name(with.make()?), )* })
+                match kind { $( Kind::$name => with.make().map(Self::$name), )* }
             }
         }
 

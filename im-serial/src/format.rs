@@ -79,6 +79,7 @@ impl fmt::Debug for FormatId {
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Problem {
     /// Longer than the limit.
     TooLarge,

@@ -29,12 +29,20 @@ fn records(results: &Results) {
         }
     }
     println!(
-        "\n### One body of 256 bytes to 1,000 connections\n\n| suite | provider | ns per seal | million seals per second |\n|---|---|---|---|"
+        "\n### One body of 256 bytes to 1,000 connections\n\n| suite | provider | im-crypto, ns per seal | million per second | the primitive alone, ns | million per second | ratio |\n|---|---|---|---|---|---|---|"
     );
     for (suite, _) in SUITES {
         for (name, _) in PROVIDERS {
-            let ns = results.need(&format!("fan-out {suite}/{name}"), COMMAND) / 1000.0;
-            println!("| {suite} | {name} | {} | {:.1} |", number(ns), 1000.0 / ns);
+            let need = |name: &str| results.need(&format!("fan-out {suite}/{name}"), COMMAND) / 1000.0;
+            let (ns, alone) = (need(&format!("im-crypto, {name}")), need(name));
+            let ratio = ns / alone;
+            println!(
+                "| {suite} | {name} | **{}** | {:.1} | {} | {:.1} | {ratio:.2} |",
+                number(ns),
+                1000.0 / ns,
+                number(alone),
+                1000.0 / alone
+            );
         }
     }
 }

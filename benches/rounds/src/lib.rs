@@ -1,6 +1,7 @@
 //! Benchmarks in rounds. A shared machine has fast and slow seconds; what is measured once gets one or the other, and a
-//! ratio of two such figures says nothing. So a run goes over everything five times, and a table takes each
-//! benchmark's best round.
+//! ratio of two such figures says nothing. So a run goes over everything twenty times, and a table takes each
+//! benchmark's best round. [`Fastest`] goes further where a call takes less than a microsecond: what interrupts a block of
+//! calls makes that block slow, and the fastest block had no interruption.
 //!
 //! ```no_run
 //! use im_bench_rounds::{Results, run};
@@ -12,20 +13,22 @@
 //! # let _ = ns;
 //! ```
 
+use std::hint::black_box;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::Criterion;
+use criterion::{Bencher, Criterion};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
 
-/// Runs all groups, five times one after the other. Takes criterion's arguments from the command line.
+/// Runs all groups, twenty times one after the other. Takes criterion's arguments from the command line.
 pub fn run(groups: &[fn(&mut Criterion)]) {
     for round in 0..ROUNDS {
         let criterion = Criterion::default()
-            .warm_up_time(Duration::from_millis(200))
-            .measurement_time(Duration::from_millis(600))
-            .sample_size(20)
+            .warm_up_time(Duration::from_millis(30))
+            .measurement_time(Duration::from_millis(90))
+            .sample_size(10)
+            .nresamples(2000)
             .without_plots()
             .configure_from_args();
         let mut criterion = criterion.save_baseline(format!("round-{round}"));
@@ -34,6 +37,36 @@ pub fn run(groups: &[fn(&mut Criterion)]) {
         }
     }
     Criterion::default().configure_from_args().final_summary();
+}
+
+/// Measures at the pace of the fastest block of calls.
+pub trait Fastest {
+    /// Like criterion's `iter`, in blocks of 100 calls.
+    fn iter_fastest<O>(&mut self, routine: impl FnMut() -> O);
+
+    /// Like criterion's `iter_custom`: `time` makes as many calls as it is told, `block`, and says how long they took.
+    fn iter_fastest_custom(&mut self, block: u64, time: impl FnMut(u64) -> Duration);
+}
+
+impl Fastest for Bencher<'_> {
+    fn iter_fastest<O>(&mut self, mut routine: impl FnMut() -> O) {
+        self.iter_fastest_custom(100, |block| {
+            #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+            let begun = Instant::now();
+            for _ in 0..block {
+                black_box(routine());
+            }
+            begun.elapsed()
+        });
+    }
+
+    fn iter_fastest_custom(&mut self, block: u64, mut time: impl FnMut(u64) -> Duration) {
+        self.iter_custom(|times| {
+            let blocks = times.div_ceil(block);
+            let fastest = (0..blocks).map(|_| time(block)).min().unwrap_or_default();
+            fastest.mul_f64(times as f64 / block as f64)
+        });
+    }
 }
 
 /// What runs have left in the target folder.

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
+use im_bench_rounds::Fastest;
 use im_serial::Limits;
 use im_serial::v1::PushMessage;
 use im_serial_benches::{Entry, TEXT, java_formats, push};
@@ -38,11 +39,11 @@ fn java(criterion: &mut Criterion) {
     let json = serde_json::to_vec(&plain).expect("JSON");
     let mut group = criterion.benchmark_group("java_encode");
     group.bench_function(BenchmarkId::from_parameter("serde_json"), |b| {
-        b.iter(|| serde_json::to_vec(black_box(&plain)).expect("JSON"));
+        b.iter_fastest(|| serde_json::to_vec(black_box(&plain)).expect("JSON"));
     });
     for Entry { name, format, .. } in java_formats() {
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            b.iter(|| {
+            b.iter_fastest(|| {
                 let mut out = Vec::new();
                 format.encode_record(black_box(&message), &mut out).expect("writes");
                 out
@@ -52,13 +53,13 @@ fn java(criterion: &mut Criterion) {
     group.finish();
     let mut group = criterion.benchmark_group("java_decode");
     group.bench_function(BenchmarkId::from_parameter("serde_json"), |b| {
-        b.iter(|| serde_json::from_slice::<Plain>(black_box(&json)).expect("reads"));
+        b.iter_fastest(|| serde_json::from_slice::<Plain>(black_box(&json)).expect("reads"));
     });
     for Entry { name, format, .. } in java_formats() {
         let mut out = Vec::new();
         format.encode_record(&message, &mut out).expect("writes");
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            b.iter(|| {
+            b.iter_fastest(|| {
                 let mut read = PushMessage::default();
                 format.decode_record(&mut read, black_box(&out), &Limits::default()).expect("reads");
                 read

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
+use im_bench_rounds::Fastest;
 use im_serial::body::{Conversation, Deliver, Send};
 use im_serial::{Bincode, Body, Cbor, Format, Json, Kind, Limits, MsgPack, Postcard, Protobuf, Thrift};
 use im_serial_benches::{deliver, send};
@@ -35,20 +36,20 @@ fn pair<T>(
     let limits = Limits::default();
     let mut group = c.benchmark_group(format!("{} {}", format.name(), kind.name()));
     group.bench_function("encode", |b| {
-        b.iter(|| {
+        b.iter_fastest(|| {
             out.clear();
             format.encode(black_box(&body), &mut out)
         });
     });
     group.bench_function("encode raw", |b| {
-        b.iter(|| {
+        b.iter_fastest(|| {
             raw.clear();
             write(black_box(value), &mut raw);
         });
     });
     let bytes = raw.clone();
-    group.bench_function("decode", |b| b.iter(|| format.decode(kind, black_box(&bytes), &limits)));
-    group.bench_function("decode raw", |b| b.iter(|| read(black_box(&bytes))));
+    group.bench_function("decode", |b| b.iter_fastest(|| format.decode(kind, black_box(&bytes), &limits)));
+    group.bench_function("decode raw", |b| b.iter_fastest(|| read(black_box(&bytes))));
     group.finish();
 }
 

@@ -91,20 +91,21 @@ fn has_aes() -> bool {
 struct Key(LessSafeKey);
 
 impl AeadKey for Key {
-    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &mut [u8; 16]) -> Result<(), CryptoError> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let mut tag = [0; 16];
-        self.0.seal_in_place_scatter(nonce, Aad::from(aad), buf, &[], &mut tag).map_err(|_| CryptoError::Failed)?;
-        Ok(tag)
+        self.0.seal_in_place_scatter(nonce, Aad::from(aad), buf, &[], tag).map_err(|_| CryptoError::Failed)
     }
 
-    fn seal_into(&self, nonce: &[u8; 12], aad: &[u8], plain: &[u8], out: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal_into(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> Result<(), CryptoError> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let mut tag = [0; 16];
-        self.0
-            .seal_out_of_place_scatter(nonce, Aad::from(aad), plain, out, &[], &mut tag)
-            .map_err(|_| CryptoError::Failed)?;
-        Ok(tag)
+        self.0.seal_out_of_place_scatter(nonce, Aad::from(aad), plain, out, &[], tag).map_err(|_| CryptoError::Failed)
     }
 
     fn open(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError> {

@@ -51,7 +51,9 @@ impl Cipher {
     }
 
     pub(super) fn seal(self, key: &Secret, n: u64, ad: &[u8], buf: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.key(key)?.seal(&self.nonce(n), ad, buf)
+        let mut tag = [0; TAG_LEN];
+        self.key(key)?.seal(&self.nonce(n), ad, buf, &mut tag)?;
+        Ok(tag)
     }
 
     pub(super) fn open(

@@ -80,7 +80,7 @@ impl DatagramSealer {
         if let Some(id) = numbered.get_mut(NUMBER) {
             id.copy_from_slice(&number.to_be_bytes());
         }
-        *tag = self.half.seal(HEADER_LEN, plain.len(), |key, nonce| key.seal(nonce, &numbered, plain))?;
+        self.half.seal(HEADER_LEN, plain.len(), |key, nonce| key.seal(nonce, &numbered, plain, tag))?;
         *header = numbered;
         if closes {
             self.closed = true;

@@ -19,6 +19,8 @@ fn blocks(header: usize, plain: usize) -> u64 {
 pub(super) struct Half {
     provider: &'static CryptoProvider,
     suite: &'static dyn AeadSuite,
+    /// Of `suite`; asked for with each packet.
+    id: SuiteId,
     /// Gone once poisoned. Kept beside the key: the next epoch's secret derives from it.
     secret: Option<Box<TrafficSecret>>,
     /// Expanded on first use.
@@ -40,6 +42,7 @@ impl Half {
         Self {
             provider,
             suite,
+            id: suite.id(),
             secret: Some(secret),
             key: None,
             packets: 0,
@@ -50,7 +53,7 @@ impl Half {
     }
 
     pub(super) fn suite(&self) -> SuiteId {
-        self.suite.id()
+        self.id
     }
 
     pub(super) fn epoch(&self) -> u32 {
@@ -99,6 +102,7 @@ impl Half {
     }
 
     /// The counters after one more packet, if the key may protect it.
+    #[inline]
     fn count(&self, header: usize, plain: usize) -> Option<(u64, u64)> {
         let packets = self.packets.checked_add(1)?;
         let blocks = self.blocks.checked_add(blocks(header, plain))?;
@@ -106,11 +110,8 @@ impl Half {
     }
 
     /// Makes sure that the key is expanded.
-    #[inline]
+    #[cold]
     fn expand(&mut self) -> Result<(), CryptoError> {
-        if self.key.is_some() {
-            return Ok(());
-        }
         let secret = self.secret.as_ref().ok_or(CryptoError::Failed)?;
         self.key = Some(self.suite.key(&secret.key(self.provider, self.suite)?)?);
         Ok(())
@@ -123,7 +124,9 @@ impl Half {
         counter: u64,
         with: impl FnOnce(&dyn AeadKey, &[u8; 12]) -> Result<T, CryptoError>,
     ) -> Result<T, CryptoError> {
-        self.expand()?;
+        if self.key.is_none() {
+            self.expand()?;
+        }
         match (&self.secret, &self.key) {
             (Some(secret), Some(key)) => with(&**key, &secret.nonce(counter)),
             _ => Err(CryptoError::Failed),
@@ -136,22 +139,23 @@ impl Half {
         &mut self,
         header: usize,
         plain: usize,
-        seal: impl FnOnce(&dyn AeadKey, &[u8; 12]) -> Result<[u8; TAG_LEN], CryptoError>,
-    ) -> Result<[u8; TAG_LEN], SealError> {
+        seal: impl FnOnce(&dyn AeadKey, &[u8; 12]) -> Result<(), CryptoError>,
+    ) -> Result<(), SealError> {
         if self.poisoned() {
             return Err(SealError::Failed);
         }
         let (packets, blocks) = self.count(header, plain).ok_or(SealError::KeyExhausted)?;
-        let Ok(tag) = self.run(self.packets, seal) else {
+        if self.run(self.packets, seal).is_err() {
             // It is unknown what was written under this nonce.
             self.poison();
             return Err(SealError::Failed);
-        };
+        }
         (self.packets, self.blocks) = (packets, blocks);
-        Ok(tag)
+        Ok(())
     }
 
     /// Opens the packet that was sealed under a counter. The usage moves only after the tag verified.
+    #[inline]
     pub(super) fn open(
         &mut self,
         counter: u64,

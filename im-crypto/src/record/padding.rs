@@ -73,6 +73,7 @@ where
 }
 
 /// Length of inner type and payload in a plaintext, or `None` if it does not end in 0x80 and zeros or lacks the inner type.
+#[inline]
 pub(super) fn content_len(plain: &[u8]) -> Option<usize> {
     let end = plain.iter().rposition(|byte| *byte != 0)?;
     (end > 0 && plain.get(end) == Some(&0x80)).then_some(end)

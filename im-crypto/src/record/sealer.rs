@@ -73,7 +73,7 @@ impl Sealer {
         let (plain, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(SealError::Unfinished)?;
         let content = self.check(header, plain)?;
         let next = self.next(content)?;
-        *tag = self.half.seal(header.len(), plain.len(), |key, nonce| key.seal(nonce, header, plain))?;
+        self.half.seal(header.len(), plain.len(), |key, nonce| key.seal(nonce, header, plain, tag))?;
         self.finish(content, next);
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Sealer {
         }
         let content = self.check(header, plain)?;
         let next = self.next(content)?;
-        *tag = self.half.seal(header.len(), plain.len(), |key, nonce| key.seal_into(nonce, header, plain, text))?;
+        self.half.seal(header.len(), plain.len(), |key, nonce| key.seal_into(nonce, header, plain, text, tag))?;
         self.finish(content, next);
         Ok(())
     }

@@ -103,10 +103,14 @@ impl AeadSuite for Recorder {
 }
 
 impl AeadKey for RecorderKey {
-    fn seal(&self, nonce: &[u8; 12], _: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal(&self, nonce: &[u8; 12], _: &[u8], buf: &mut [u8], tag: &mut [u8; 16]) -> Result<(), CryptoError> {
         assert!(SEEN.lock().unwrap().insert((self.0.clone(), *nonce)), "a nonce was used twice");
         // A type of 255 stands for a provider that breaks down.
-        if buf.first() == Some(&255) { Err(CryptoError::Failed) } else { Ok([3; 16]) }
+        if buf.first() == Some(&255) {
+            return Err(CryptoError::Failed);
+        }
+        *tag = [3; 16];
+        Ok(())
     }
     fn open(&self, _: &[u8; 12], _: &[u8], _: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError> {
         OPENS.fetch_add(1, Ordering::Relaxed);

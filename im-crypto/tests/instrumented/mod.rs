@@ -84,13 +84,20 @@ impl WitnessKey {
 }
 
 impl AeadKey for WitnessKey {
-    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &mut [u8; 16]) -> Result<(), CryptoError> {
         self.sealed(nonce);
-        self.inner.seal(nonce, aad, buf)
+        self.inner.seal(nonce, aad, buf, tag)
     }
-    fn seal_into(&self, nonce: &[u8; 12], aad: &[u8], plain: &[u8], out: &mut [u8]) -> Result<[u8; 16], CryptoError> {
+    fn seal_into(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> Result<(), CryptoError> {
         self.sealed(nonce);
-        self.inner.seal_into(nonce, aad, plain, out)
+        self.inner.seal_into(nonce, aad, plain, out, tag)
     }
     fn open(&self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8], tag: &[u8; 16]) -> Result<(), CryptoError> {
         OPENS.set(OPENS.get() + 1);

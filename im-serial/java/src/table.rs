@@ -9,9 +9,6 @@ use im_serial::{Kind, Problem, v1};
 
 use crate::Options;
 
-/// No class of the protocol has a longer name.
-pub(crate) const MAX_NAME: usize = 256;
-
 /// The plans of all classes that a format knows. What one class can reach is in the same table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {

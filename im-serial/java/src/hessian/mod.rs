@@ -12,7 +12,8 @@ use im_serial::class::{Budget, Class, Reader, Type};
 pub use one::Hessian;
 pub use two::Hessian2;
 
-use crate::table::{MAX_NAME, Shape, Table};
+use crate::classes::MAX_NAME;
+use crate::table::{Shape, Table};
 use crate::text;
 
 /// Java's longest chunk of a string or byte string.

@@ -7,7 +7,8 @@ use im_serial::class::{Budget, Reader, Record, Type, Value};
 use im_serial::{Limits, Problem};
 
 use super::{ARRAY_LIST, FIRST_HANDLE, HEADER, Tables, code, flag, is_object, tag};
-use crate::table::{self, MAX_NAME, push};
+use crate::classes::MAX_NAME;
+use crate::table::{self, push};
 use crate::text;
 
 /// How many superclasses a class may have.
