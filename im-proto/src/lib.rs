@@ -35,13 +35,16 @@ pub use connection::{
 pub use error::{AnswerError, ConnectError, Error, Fault, SendError};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
-pub use link::Negotiated;
+pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
 pub use time::Instant;
 pub use timer::Timer;
 
 pub use im_codec::{Framing, Limits, MessageType, frame_len};
-pub use im_crypto::{CryptoProvider, Entropy, KeyLimits, ServerKey, ServerPublicKey, SuiteId};
+pub use im_crypto::{
+    CookieKeys, CryptoProvider, Entropy, HandshakeId, KeyLimits, Padding, ServerKey, ServerPublicKey, StaticKey,
+    StaticPublicKey, SuiteId, TicketKeys, TicketStore, TlsExporter, UsedTickets,
+};
 pub use im_serial::body::{Conversation, ConversationKind};
 pub use im_serial::{FormatId, Registry};
 

@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use im_codec::{HEADER_LEN, Header, MessageType};
-use im_crypto::Entropy;
+use im_crypto::{Entropy, ServerPublicKey, TlsExporter};
 use im_serial::Body;
 use im_serial::body::{Conversation, Deliver, Delivered, Login, LoginOk, Refused, Stored};
 
@@ -16,10 +16,10 @@ use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
 use crate::close::{Closed, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
-use crate::error::{ConnectError, Error, SendError};
+use crate::error::{AnswerError, ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::keepalive::Keepalive;
-use crate::link::{Link, Negotiated};
+use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
 use crate::time::Instant;
 use crate::timer::Timer;
@@ -60,7 +60,11 @@ impl fmt::Debug for Delivery {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The channel is sealed and the server proved to hold the pinned key.
+    /// First use: the server holds this key, which nobody pinned. Compare it with what is known of the server, or show it to
+    /// somebody who can, then answer with [`Connection::trust_server`] or [`Connection::close`]. Nothing of this client was sent.
+    ServerKeySeen(ServerPublicKey),
+    /// The channel is sealed and the server proved to be who the handshake says: the owner of a pinned key, or in a resumption
+    /// the one who gave the ticket.
     Negotiated(Negotiated),
     /// The server accepted the login.
     LoggedIn {
@@ -140,17 +144,50 @@ impl Connection<Client> {
 
     /// A new transport is there: the handshake begins. What was in flight before is sent again after the login.
     pub fn connect(&mut self, entropy: Entropy, now: Instant) -> Result<(), ConnectError> {
+        self.connect_bound(entropy, None, now)
+    }
+
+    /// The same for a transport over TLS whose library gives the exporter: if TLS ends somewhere between the two sides, the
+    /// handshake fails.
+    pub fn connect_bound(
+        &mut self,
+        entropy: Entropy,
+        exporter: Option<TlsExporter>,
+        now: Instant,
+    ) -> Result<(), ConnectError> {
         if self.core.state != State::Offline {
             return Err(ConnectError::Busy(self.core.state));
         }
         let packet_id = self.role.rng.u64(1..1 << 62);
         self.core.clear.clear();
-        self.core.link = Link::hello(&self.role.config, entropy, packet_id, &mut self.core.clear)?;
+        let Self { core, role, .. } = self;
+        core.link = Link::hello(&role.config, None, exporter, entropy, packet_id, &mut core.clear)?;
         self.core.state = State::Handshaking;
         self.core.timers.set(Timer::Login, Some(now + self.role.config.login_timeout));
         self.role.outbox.disconnected();
         self.role.inbox.connected();
         Ok(())
+    }
+
+    /// Answers [`ClientEvent::ServerKeySeen`]: the key is the server's. It is pinned for later connections of this value; to keep
+    /// it for longer, put it into [`ClientConfig::server_keys`].
+    pub fn trust_server(&mut self, now: Instant) -> Result<(), AnswerError> {
+        let Self { core, role, .. } = self;
+        match core.link.trust(&role.config, &mut core.clear, now) {
+            Ok(Some(opened)) => {
+                role.config.server_keys.extend(opened.peer_key);
+                if let Err(error) = self.opened(opened) {
+                    self.fail(now, error);
+                }
+                self.after_change(now);
+                Ok(())
+            }
+            Ok(None) => Err(AnswerError::NotAsked),
+            Err(error) => {
+                self.fail(now, error);
+                Err(AnswerError::State(self.core.state))
+            }
+        }
     }
 
     /// Queues a message, also while offline. The id comes back in exactly one of [`ClientEvent::Stored`],
@@ -279,16 +316,31 @@ impl Machine for Client {
     fn on_hello(
         &mut self,
         core: &mut Core,
+        events: &mut VecDeque<ClientEvent>,
         header: &[u8; HEADER_LEN],
         body: &mut [u8],
         now: Instant,
-    ) -> Result<Negotiated, Error> {
-        core.link.finish(&self.config, Header::from_bytes(header).0, body, now)
+    ) -> Result<Option<Opened>, Error> {
+        let header = Header::from_bytes(header).0;
+        Ok(match core.link.hear(&self.config, header, body, &mut core.clear, now)? {
+            Heard::Open(opened) => Some(*opened),
+            Heard::Again => None,
+            Heard::Key(key) => {
+                events.push_back(ClientEvent::ServerKeySeen(key));
+                None
+            }
+        })
     }
 
-    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, negotiated: Negotiated) {
+    fn on_open(
+        &mut self,
+        _core: &mut Core,
+        events: &mut VecDeque<ClientEvent>,
+        opened: Opened,
+    ) -> Result<(), Error> {
         self.login_due = true;
-        events.push_back(ClientEvent::Negotiated(negotiated));
+        events.push_back(ClientEvent::Negotiated(opened.negotiated));
+        Ok(())
     }
 
     fn on_body(

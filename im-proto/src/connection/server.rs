@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use im_codec::{HEADER_LEN, MessageType};
-use im_crypto::Entropy;
+use im_crypto::{Entropy, StaticPublicKey};
 use im_serial::Body;
 use im_serial::body::{Conversation, ConversationKind, Delivered, Login, LoginOk, Refused, Send, Stored};
 
@@ -19,7 +19,7 @@ use crate::config::{ServerConfig, content_fits, valid_name};
 use crate::error::{AnswerError, ConnectError, Error};
 use crate::feed::{Feed, FeedItem, Question};
 use crate::keepalive::Keepalive;
-use crate::link::{Link, Negotiated};
+use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
 use crate::time::Instant;
 use crate::timer::Timer;
@@ -33,6 +33,9 @@ pub struct LoginRequest {
     pub device: String,
     /// The client's proof; may be empty.
     pub token: String,
+    /// The static key that the client showed in XX or IK. That it holds the key is proven; whose key it is, is for the
+    /// application to know.
+    pub client_key: Option<StaticPublicKey>,
 }
 
 impl fmt::Debug for LoginRequest {
@@ -69,6 +72,9 @@ impl fmt::Debug for Submission {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerEvent {
+    /// A client shows a good ticket. Note its use, then answer with [`Connection::ticket`]: whether it was fresh. Servers that
+    /// share ticket keys must share what they noted.
+    Ticket(TicketUse),
     /// The channel is sealed.
     Negotiated(Negotiated),
     /// Answer with [`Connection::accept_login`] or [`Connection::refuse_login`]. Nothing else is read until then.
@@ -106,6 +112,7 @@ pub enum ServerEvent {
 #[derive(Debug)]
 pub struct Server {
     config: Arc<ServerConfig>,
+    client_key: Option<StaticPublicKey>,
     /// A login waits for its answer.
     login_pending: bool,
     receive_max: u32,
@@ -116,13 +123,25 @@ pub struct Server {
 }
 
 impl Connection<Server> {
-    /// A server's side of a transport that was just accepted.
+    /// A server's side of a transport that was just accepted, without tickets; see [`server_for`](Self::server_for).
     pub fn server(config: Arc<ServerConfig>, entropy: Entropy, now: Instant) -> Result<Self, ConnectError> {
-        let link = Link::await_hello(&config, entropy)?;
+        Self::server_for(config, Arrival::default(), entropy, now)
+    }
+
+    /// A server's side of a transport that was just accepted, with what is known about it: for resumptions with tickets, a cookie
+    /// under load, and a handshake that is bound to TLS.
+    pub fn server_for(
+        config: Arc<ServerConfig>,
+        arrival: Arrival,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Result<Self, ConnectError> {
+        let link = Link::await_hello(&config, arrival, entropy, now)?;
         let max_body = config.max_body;
         let login_timeout = config.login_timeout;
         let role = Server {
             config,
+            client_key: None,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
@@ -132,6 +151,23 @@ impl Connection<Server> {
         let mut connection = Self::new(role, State::Handshaking, link, max_body);
         connection.core.timers.set(Timer::Login, Some(now + login_timeout));
         Ok(connection)
+    }
+
+    /// Answers [`ServerEvent::Ticket`]: whether the ticket was not used before, and its use is noted now. Otherwise the client is
+    /// asked for a full handshake.
+    pub fn ticket(&mut self, now: Instant, fresh: bool) -> Result<(), AnswerError> {
+        let Self { core, role, .. } = self;
+        let taken = core.link.ticket(&role.config, fresh, &mut core.clear, now).ok_or(AnswerError::NotAsked)?;
+        let opened = match taken {
+            Ok(Taken::Open(opened)) => self.opened(*opened),
+            Ok(Taken::Waiting | Taken::Ticket(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
+            self.fail(now, error);
+        }
+        self.after_change(now);
+        Ok(())
     }
 
     /// The client is who it says it is. `server_time_ms` is the wall clock in Unix milliseconds.
@@ -295,11 +331,27 @@ impl Machine for Server {
     fn on_hello(
         &mut self,
         core: &mut Core,
+        events: &mut VecDeque<ServerEvent>,
         header: &[u8; HEADER_LEN],
         body: &mut [u8],
         now: Instant,
-    ) -> Result<Negotiated, Error> {
-        let negotiated = core.link.accept(&self.config, header, body, &mut core.clear, now)?;
+    ) -> Result<Option<Opened>, Error> {
+        Ok(match core.link.take(&self.config, header, body, &mut core.clear, now)? {
+            Taken::Open(opened) => Some(*opened),
+            Taken::Ticket(ticket) => {
+                events.push_back(ServerEvent::Ticket(ticket));
+                None
+            }
+            Taken::Waiting => None,
+        })
+    }
+
+    fn on_open(
+        &mut self,
+        core: &mut Core,
+        events: &mut VecDeque<ServerEvent>,
+        opened: Opened,
+    ) -> Result<(), Error> {
         if let Link::Open(channel) = &core.link {
             let max_body = channel.peer_max_body();
             if !content_fits(self.config.max_content, max_body) {
@@ -307,11 +359,9 @@ impl Machine for Server {
                 return Err(Error::PeerLimit { max_body, max_content });
             }
         }
-        Ok(negotiated)
-    }
-
-    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ServerEvent>, negotiated: Negotiated) {
-        events.push_back(ServerEvent::Negotiated(negotiated));
+        self.client_key = opened.peer_key;
+        events.push_back(ServerEvent::Negotiated(opened.negotiated));
+        Ok(())
     }
 
     fn on_body(
@@ -332,7 +382,7 @@ impl Machine for Server {
                 }
                 self.receive_max = receive_max.min(self.config.receive_max);
                 self.login_pending = true;
-                events.push_back(ServerEvent::Login(LoginRequest { user, device, token }));
+                events.push_back(ServerEvent::Login(LoginRequest { user, device, token, client_key: self.client_key }));
                 Ok(())
             }
             (State::Online, Body::Send(send)) => {

@@ -52,6 +52,7 @@ pub struct Server {
 pub(crate) struct Shared {
     pub(crate) services: Arc<Services>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) public_key: ServerPublicKey,
     pub(crate) allowed_origins: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ impl Server {
 
     /// The key that clients pin.
     pub fn public_key(&self) -> ServerPublicKey {
-        self.shared.services.config.key.public()
+        self.shared.public_key
     }
 
     /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
@@ -207,6 +208,7 @@ impl ServerBuilder {
         if self.connections == 0 || self.connections_per_address == 0 {
             return Err(ConfigError::Zero { name: "connections" });
         }
+        let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
             store: self.store,
@@ -219,6 +221,7 @@ impl ServerBuilder {
         let shared = Shared {
             services: Arc::new(services),
             slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
+            public_key,
             allowed_origins: self.allowed_origins,
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
