@@ -264,6 +264,10 @@ code! {
         PONG = 20, "pong";
         /// The sender's key changes after this packet; inside a sealed packet only.
         KEY_UPDATE = 21, "key-update";
+        /// A ticket for a later connection.
+        TICKET = 22, "ticket";
+        /// The epoch of a conversation's log.
+        EPOCH = 23, "epoch";
         /// A message to be stored and delivered.
         SEND = 32, "send";
         /// The message is durable.

@@ -172,6 +172,14 @@ impl Connection<Client> {
     /// Answers [`ClientEvent::ServerKeySeen`]: the key is the server's. It is pinned for later connections of this value; to keep
     /// it for longer, put it into [`ClientConfig::server_keys`].
     pub fn trust_server(&mut self, now: Instant) -> Result<(), AnswerError> {
+        if !matches!(self.core.state, State::Handshaking) {
+            return Err(match self.core.state {
+                State::LoggingIn | State::Online => AnswerError::NotAsked,
+                state @ (State::Offline | State::Handshaking | State::Closing | State::Closed) => {
+                    AnswerError::State(state)
+                }
+            });
+        }
         let Self { core, role, .. } = self;
         match core.link.trust(&role.config, &mut core.clear, now) {
             Ok(Some(opened)) => {

@@ -156,6 +156,9 @@ impl Connection<Server> {
     /// Answers [`ServerEvent::Ticket`]: whether the ticket was not used before, and its use is noted now. Otherwise the client is
     /// asked for a full handshake.
     pub fn ticket(&mut self, now: Instant, fresh: bool) -> Result<(), AnswerError> {
+        if self.core.state != State::Handshaking {
+            return Err(AnswerError::State(self.core.state));
+        }
         let Self { core, role, .. } = self;
         let taken = core.link.ticket(&role.config, fresh, &mut core.clear, now).ok_or(AnswerError::NotAsked)?;
         let opened = match taken {

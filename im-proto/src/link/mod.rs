@@ -52,7 +52,7 @@ pub(crate) enum Link {
 }
 
 /// A handshake that is complete.
-pub(crate) struct Opened {
+pub struct Opened {
     pub(crate) negotiated: Negotiated,
     /// The key that the peer proved to hold; `None` for a client in NK and in a resumption.
     pub(crate) peer_key: Option<StaticPublicKey>,
