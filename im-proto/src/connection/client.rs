@@ -8,19 +8,23 @@ use core::fmt;
 use core::time::Duration;
 
 use im_codec::{HEADER_LEN, Header, MessageType};
-use im_crypto::{Entropy, ServerPublicKey, TlsExporter};
+use im_crypto::{ClientTicket, Entropy, ResumptionSecret, ServerPublicKey, TlsExporter};
 use im_serial::Body;
-use im_serial::body::{Conversation, Deliver, Delivered, Login, LoginOk, Refused, Stored};
+use im_serial::body::{
+    Conversation, Deliver, Delivered, Epoch, Login, LoginOk, Position, Refused, Reload, Stored, Ticket as TicketBody,
+};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
-use crate::close::{Closed, RefusalCode, cut_reason};
+use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{AnswerError, ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::keepalive::Keepalive;
 use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
+use crate::resume::{MAX_POSITIONS, ReloadReason, SessionAnswer};
+use crate::tickets::{AddTicketError, SavedTicket, Shelf, Ticket};
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -72,6 +76,26 @@ pub enum ClientEvent {
         user: String,
         /// The server's clock, in Unix milliseconds.
         server_time_ms: u64,
+        /// Whether the session of the connection before goes on.
+        session: SessionAnswer,
+    },
+    /// The server gave a ticket, which this connection keeps and uses. An application that wants to resume also after a restart
+    /// stores it, and [adds](Connection::add_ticket) it then.
+    Ticket {
+        /// The ticket.
+        saved: SavedTicket,
+        /// For how long it is good, from now on.
+        lifetime: Duration,
+    },
+    /// What this connection knew of a conversation is worth nothing: drop what came of it, or read it again from the server.
+    /// Deliveries go on where the server's record of this device ends. Tokens of earlier deliveries ack nothing more.
+    Reload {
+        /// The conversation.
+        conversation: Conversation,
+        /// Why.
+        reason: ReloadReason,
+        /// The epoch of the log now.
+        epoch: u64,
     },
     /// A message of this client is durable.
     Stored {
@@ -125,6 +149,17 @@ pub struct Client {
     inbox: Inbox,
     login_due: bool,
     send_max: u32,
+    /// The session of the last login; 0 before the first.
+    session: u64,
+    /// The user's id as the server knows it, if it told.
+    account: String,
+    /// This connection tries a ticket that was given to this account.
+    resuming: Option<String>,
+    /// What the login named.
+    named: Vec<Position>,
+    shelf: Shelf,
+    /// What turns a ticket of this connection into a key.
+    resumption: Option<ResumptionSecret>,
     /// Connections that failed since the last login.
     failures: u32,
 }
@@ -138,7 +173,21 @@ impl Connection<Client> {
         let outbox = Outbox::new(config.outbox_bytes, config.max_tries, config.retry, &mut rng);
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
-        let role = Client { config, rng, outbox, inbox, login_due: false, send_max: 0, failures: 0 };
+        let role = Client {
+            shelf: Shelf::new(config.max_tickets),
+            config,
+            rng,
+            outbox,
+            inbox,
+            login_due: false,
+            send_max: 0,
+            session: 0,
+            account: String::new(),
+            resuming: None,
+            named: Vec::new(),
+            resumption: None,
+            failures: 0,
+        };
         Ok(Self::new(role, State::Offline, Link::Down, max_body))
     }
 
@@ -161,7 +210,8 @@ impl Connection<Client> {
         let packet_id = self.role.rng.u64(1..1 << 62);
         self.core.clear.clear();
         let Self { core, role, .. } = self;
-        core.link = Link::hello(&role.config, None, exporter, entropy, packet_id, &mut core.clear)?;
+        let ticket = role.take_ticket(now);
+        core.link = Link::hello(&role.config, ticket, exporter, entropy, packet_id, &mut core.clear)?;
         self.core.state = State::Handshaking;
         self.core.timers.set(Timer::Login, Some(now + self.role.config.login_timeout));
         self.role.outbox.disconnected();
@@ -198,6 +248,19 @@ impl Connection<Client> {
         }
     }
 
+    /// Gives back a ticket that the application stored: the next [`connect`](Self::connect) resumes with it, unless the server
+    /// gives newer ones before. Store it no longer: a ticket is used once.
+    pub fn add_ticket(&mut self, saved: &SavedTicket) -> Result<(), AddTicketError> {
+        let ticket = Ticket::load(saved, &self.role.config.credentials)?;
+        self.role.shelf.put(ticket);
+        Ok(())
+    }
+
+    /// Tickets that are left for later connections.
+    pub fn tickets(&self) -> usize {
+        self.role.shelf.len()
+    }
+
     /// Queues a message, also while offline. The id comes back in exactly one of [`ClientEvent::Stored`],
     /// [`ClientEvent::Refused`] and [`ClientEvent::Unknown`].
     pub fn send(&mut self, now: Instant, message: Message) -> Result<PacketId, SendError<Message>> {
@@ -225,6 +288,7 @@ impl Connection<Client> {
     }
 
     /// Another token for the next login.
+    /// It says nothing about tickets: those that are left are used first.
     pub fn set_token(&mut self, token: String) {
         self.role.config.credentials.token = token;
     }
@@ -241,6 +305,89 @@ impl Connection<Client> {
 }
 
 impl Client {
+    /// The ticket for the next connection. It is used up, whatever comes of it.
+    fn take_ticket(&mut self, now: Instant) -> Option<ClientTicket> {
+        self.resuming = None;
+        if !self.config.possible_handshakes().iter().any(|id| id.is_resumption()) {
+            return None;
+        }
+        let Ticket { ticket, account, session, .. } = self.shelf.take(now)?;
+        if self.session == 0 {
+            // After a restart: the ticket knows which session it was.
+            self.session = session;
+        }
+        self.resuming = Some(account);
+        Some(ticket)
+    }
+
+    fn ticket(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, body: TicketBody) -> Result<(), Error> {
+        let TicketBody { ticket, lifetime_secs } = body;
+        let Some(secret) = &self.resumption else { return Ok(()) };
+        let ticket = ClientTicket::new(self.config.provider, secret, ticket)?;
+        let lifetime = Duration::from_secs(u64::from(lifetime_secs));
+        let (account, session, until) = (self.account.clone(), self.session, Some(now + lifetime));
+        let ticket = Ticket { ticket, account, session, until };
+        events.push_back(ClientEvent::Ticket { saved: ticket.save(&self.config.credentials), lifetime });
+        self.shelf.put(ticket);
+        Ok(())
+    }
+
+    /// The server accepted the login and says what becomes of the session.
+    fn logged_in(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, now: Instant, ok: LoginOk) {
+        let LoginOk { user, server_time_ms, heartbeat_secs, idle_secs, send_max, session, resume, reload } = ok;
+        core.state = State::Online;
+        core.timers.set(Timer::Login, None);
+        let secs = |secs| Duration::from_secs(u64::from(secs));
+        core.keepalive = Some(Keepalive::new(secs(heartbeat_secs), secs(idle_secs), now));
+        self.send_max = send_max.max(1);
+        self.failures = 0;
+        (self.session, self.resuming) = (session, None);
+        self.account.clone_from(&user);
+        let answer = SessionAnswer::from_code(resume);
+        events.push_back(ClientEvent::LoggedIn { user, server_time_ms, session: answer });
+        for position in core::mem::take(&mut self.named) {
+            match reload.iter().find(|reload| reload.conversation == position.conversation) {
+                Some(Reload { reason, epoch, .. }) => {
+                    let reason = ReloadReason::from_code(*reason).unwrap_or(ReloadReason::Unknown);
+                    self.reload(events, position.conversation, reason, *epoch);
+                }
+                None if answer != SessionAnswer::New => self.inbox.continues(&position),
+                None => {}
+            }
+        }
+    }
+
+    fn reload(
+        &mut self,
+        events: &mut VecDeque<ClientEvent>,
+        conversation: Conversation,
+        reason: ReloadReason,
+        epoch: u64,
+    ) {
+        self.inbox.reset(&conversation, epoch);
+        events.push_back(ClientEvent::Reload { conversation, reason, epoch });
+    }
+
+    /// The server names the epoch of a conversation.
+    fn epoch(
+        &mut self,
+        events: &mut VecDeque<ClientEvent>,
+        conversation: Conversation,
+        epoch: u64,
+    ) -> Result<(), Error> {
+        if !crate::config::valid_name(&conversation.id) {
+            return Err(Error::Name { field: "conversation" });
+        }
+        match self.inbox.epoch(&conversation, epoch) {
+            None => return Err(Error::TooManyConversations { max: self.config.max_conversations }),
+            Some(false) => {}
+            Some(true) => {
+                events.push_back(ClientEvent::Reload { conversation, reason: ReloadReason::Epoch, epoch });
+            }
+        }
+        Ok(())
+    }
+
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
         let packet_id = PacketId(id);
         if stored.in_stream {
@@ -283,6 +430,10 @@ impl Client {
     ) -> Result<bool, Error> {
         if !crate::config::valid_name(&conversation.id) {
             return Err(Error::Name { field: "conversation" });
+        }
+        if self.inbox.lacks_epoch(conversation) {
+            // The server names no epoch any more, so this is not the log of before.
+            self.reload(events, conversation.clone(), ReloadReason::Epoch, 0);
         }
         let max = self.config.receive_max;
         match self.inbox.item(conversation, seq, own) {
@@ -340,14 +491,23 @@ impl Machine for Client {
         })
     }
 
-    fn on_open(
-        &mut self,
-        _core: &mut Core,
-        events: &mut VecDeque<ClientEvent>,
-        opened: Opened,
-    ) -> Result<(), Error> {
+    fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, opened: Opened) -> Result<(), Error> {
+        let Opened { negotiated, resumption, .. } = opened;
+        if !negotiated.handshake.is_resumption() && self.resuming.take().is_some() {
+            // What made the server refuse one ticket holds for the others, most likely; each would cost a round trip.
+            self.shelf.clear();
+        }
+        self.resumption = (self.config.max_tickets > 0).then_some(resumption);
+        self.named.clear();
+        if self.session != 0
+            && self.config.receive_max > 0
+            && let Link::Open(channel) = &core.link
+        {
+            let bytes = channel.peer_max_body() as usize / 2;
+            self.named = self.inbox.positions(MAX_POSITIONS, bytes);
+        }
         self.login_due = true;
-        events.push_back(ClientEvent::Negotiated(opened.negotiated));
+        events.push_back(ClientEvent::Negotiated(negotiated));
         Ok(())
     }
 
@@ -361,15 +521,12 @@ impl Machine for Client {
     ) -> Result<(), Error> {
         match (core.state, body) {
             (State::LoggingIn, Body::LoginOk(ok)) if !self.login_due => {
-                let LoginOk { user, server_time_ms, heartbeat_secs, idle_secs, send_max } = ok;
-                core.state = State::Online;
-                core.timers.set(Timer::Login, None);
-                let secs = |secs| Duration::from_secs(u64::from(secs));
-                core.keepalive = Some(Keepalive::new(secs(heartbeat_secs), secs(idle_secs), now));
-                self.send_max = send_max.max(1);
-                self.failures = 0;
-                events.push_back(ClientEvent::LoggedIn { user, server_time_ms });
+                self.logged_in(core, events, now, ok);
                 Ok(())
+            }
+            (State::Online | State::Closing, Body::Ticket(ticket)) => self.ticket(events, now, ticket),
+            (State::Online | State::Closing, Body::Epoch(Epoch { conversation, epoch })) => {
+                self.epoch(events, conversation, epoch)
             }
             (State::Online | State::Closing, Body::Stored(stored)) => self.stored(events, id, stored),
             (State::Online | State::Closing, Body::Refused(refused)) => {
@@ -392,19 +549,26 @@ impl Machine for Client {
         match state {
             State::LoggingIn if self.login_due => {
                 let credentials = &self.config.credentials;
+                // A ticket stands for the token, and for the account that it was given to.
+                let (user, token) = match &self.resuming {
+                    Some(account) => (account.clone(), String::new()),
+                    None => (credentials.user.clone(), credentials.token.clone()),
+                };
                 let login = Login {
-                    user: credentials.user.clone(),
+                    user,
                     device: credentials.device.clone(),
-                    token: credentials.token.clone(),
+                    token,
                     receive_max: self.config.receive_max,
+                    session: self.session,
+                    positions: self.named.clone(),
                 };
                 Some((0, Cow::Owned(login.into())))
             }
             // A close that overtakes the login takes no acks along: the server would see them before the login.
             State::Closing if self.login_due => None,
             State::Online | State::Closing => {
-                let (conversation, up_to) = self.inbox.next_ack()?;
-                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to }.into())))
+                let (conversation, up_to, epoch) = self.inbox.next_ack()?;
+                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to, epoch }.into())))
             }
             State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
         }
@@ -453,8 +617,14 @@ impl Machine for Client {
         self.outbox.due(now)
     }
 
-    fn on_closed(&mut self) {
+    fn on_closed(&mut self, closed: &Closed) {
+        // A ticket that opened the channel and was not enough for the login: the others are worth no more.
+        let refused = matches!(closed.code, CloseCode::LOGIN_REQUIRED | CloseCode::LOGIN_REFUSED);
+        if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {
+            self.shelf.clear();
+        }
         self.login_due = false;
+        self.resumption = None;
         self.outbox.disconnected();
     }
 }

@@ -21,7 +21,7 @@ use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
 pub use client::{Client, ClientEvent, Delivery};
-pub use server::{LoginRequest, Server, ServerEvent, Submission};
+pub use server::{LoginRequest, ResumedLogin, Server, ServerEvent, Submission};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ pub(crate) mod machine {
         #[doc(hidden)]
         const PINGS: bool;
         #[doc(hidden)]
-        fn on_closed(&mut self);
+        fn on_closed(&mut self, closed: &Closed);
         /// The state after the end of a transport.
         #[doc(hidden)]
         const AFTER: State;
@@ -597,7 +597,7 @@ impl<R: Role> Connection<R> {
         self.core.clear.clear();
         (self.core.ping_due, self.core.pong_due) = (false, false);
         self.core.timers.clear_all();
-        self.role.on_closed();
+        self.role.on_closed(&closed);
         self.events.push_back(R::closed_event(closed));
     }
 

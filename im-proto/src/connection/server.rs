@@ -8,24 +8,27 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use im_codec::{HEADER_LEN, MessageType};
-use im_crypto::{Entropy, StaticPublicKey};
+use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity, TicketKeys};
 use im_serial::Body;
-use im_serial::body::{Conversation, ConversationKind, Delivered, Login, LoginOk, Refused, Send, Stored};
+use im_serial::body::{
+    Conversation, ConversationKind, Delivered, Login, LoginOk, Position, Refused, Reload, Send, Stored, Ticket,
+};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
 use crate::close::{CloseCode, Closed, RefusalCode};
 use crate::config::{ServerConfig, content_fits, valid_name};
-use crate::error::{AnswerError, ConnectError, Error};
+use crate::error::{AnswerError, ConnectError, Error, IssueError};
 use crate::feed::{Feed, FeedItem, Question};
 use crate::keepalive::Keepalive;
 use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
+use crate::resume::{LogFacts, MAX_POSITIONS, ResumeRequest, SessionAnswer, judge, wire_cost};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 /// Who wants to log in.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct LoginRequest {
     /// The user that the client says it is; a valid name.
     pub user: String,
@@ -36,6 +39,29 @@ pub struct LoginRequest {
     /// The static key that the client showed in XX or IK. That it holds the key is proven; whose key it is, is for the
     /// application to know.
     pub client_key: Option<StaticPublicKey>,
+    /// The session that the device wants to continue, if it had one.
+    pub resume: Option<ResumeRequest>,
+}
+
+/// Who came back with a ticket: proven by the ticket, which was given to this user's device in this session.
+#[derive(Clone, PartialEq)]
+pub struct ResumedLogin {
+    /// The user, as it was accepted when the ticket was given.
+    pub user: String,
+    /// The device.
+    pub device: String,
+    /// The session that the ticket was given in.
+    pub session: u64,
+    /// When the ticket was given, seconds since 1970: rights that were taken away since then count.
+    pub issued: u64,
+    /// The session that the device wants to continue, if it had one; the same, unless the ticket is from an earlier one.
+    pub resume: Option<ResumeRequest>,
+}
+
+impl fmt::Debug for ResumedLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResumedLogin").field("user", &self.user).field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for LoginRequest {
@@ -69,7 +95,7 @@ impl fmt::Debug for Submission {
 }
 
 /// What a server's connection tells and asks.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ServerEvent {
     /// A client shows a good ticket. Note its use, then answer with [`Connection::ticket`]: whether it was fresh. Servers that
@@ -78,7 +104,10 @@ pub enum ServerEvent {
     /// The channel is sealed.
     Negotiated(Negotiated),
     /// Answer with [`Connection::accept_login`] or [`Connection::refuse_login`]. Nothing else is read until then.
+    /// To continue the session that it names, [`Connection::resume_login`].
     Login(LoginRequest),
+    /// The same for a client that came back with a ticket. Who it is, is proven; whether it may log in is asked again.
+    Resumed(ResumedLogin),
     /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`].
     Message(Submission),
     /// Answer with [`Connection::unread`]: the conversations in which this device lacks messages.
@@ -103,16 +132,32 @@ pub enum ServerEvent {
         conversation: Conversation,
         /// The last seq had. Whatever a client says: no more than the head of the log counts.
         up_to: u64,
+        /// The epoch of the log that the seq belongs to, 0 where epochs are not used. An ack of another epoch counts for nothing.
+        epoch: u64,
     },
     /// The end of the connection.
     Closed(Closed),
 }
+
+/// Tickets that may wait to be transmitted.
+const MAX_WAITING_TICKETS: usize = 4;
 
 /// The server's role. See [`Connection`].
 #[derive(Debug)]
 pub struct Server {
     config: Arc<ServerConfig>,
     client_key: Option<StaticPublicKey>,
+    /// What the ticket says, after a resumption.
+    claims: Option<TicketClaims>,
+    /// What tickets of this connection are made from.
+    resumption: Option<ResumptionSecret>,
+    /// Of the handshake: names a new session.
+    fresh_session: u64,
+    /// What the pending login wants to continue, and whose it is.
+    resume: Option<ResumeRequest>,
+    device: String,
+    /// Whom tickets are given to; since the login was accepted.
+    identity: Option<TicketIdentity>,
     /// A login waits for its answer.
     login_pending: bool,
     receive_max: u32,
@@ -142,6 +187,12 @@ impl Connection<Server> {
         let role = Server {
             config,
             client_key: None,
+            claims: None,
+            resumption: None,
+            fresh_session: 0,
+            resume: None,
+            device: String::new(),
+            identity: None,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
@@ -173,9 +224,67 @@ impl Connection<Server> {
         Ok(())
     }
 
-    /// The client is who it says it is. `server_time_ms` is the wall clock in Unix milliseconds.
+    /// The client is who it says it is, and gets a new session. `server_time_ms` is the wall clock in Unix milliseconds.
     pub fn accept_login(&mut self, now: Instant, user: &str, server_time_ms: u64) -> Result<(), AnswerError> {
         self.take_login()?;
+        self.role.resume = None;
+        self.log_in(now, user, server_time_ms, self.role.fresh_session, SessionAnswer::New, Vec::new());
+        Ok(())
+    }
+
+    /// The client is who it says it is, and the session that its login names is this device's: it goes on. `facts` says what the
+    /// log knows about each position that the login names, in the same order; one that is missing is a conversation that the
+    /// log does not have. The answer tells the client which conversations continue where it stands, and which do not. Without a
+    /// session to continue it is [`accept_login`](Self::accept_login).
+    pub fn resume_login(
+        &mut self,
+        now: Instant,
+        user: &str,
+        server_time_ms: u64,
+        facts: &[LogFacts],
+    ) -> Result<SessionAnswer, AnswerError> {
+        self.take_login()?;
+        let Some(ResumeRequest { session, positions }) = self.role.resume.take() else {
+            self.log_in(now, user, server_time_ms, self.role.fresh_session, SessionAnswer::New, Vec::new());
+            return Ok(SessionAnswer::New);
+        };
+        let (continued, reload) = judge(positions, facts, self.role.config.max_conversations as usize);
+        let room = match &self.core.link {
+            Link::Open(channel) => channel.peer_max_body() as usize / 2,
+            Link::Down
+            | Link::AwaitReply(_)
+            | Link::Verify(_)
+            | Link::AwaitHello(_)
+            | Link::AwaitTicket(_)
+            | Link::AwaitEnd(_) => 0,
+        };
+        let cost: usize = reload.iter().map(|reload| wire_cost(reload.conversation.id.len())).sum();
+        if cost > room {
+            // Too many to name to a client that takes small packets: it is told conversation by conversation instead.
+            self.log_in(now, user, server_time_ms, session, SessionAnswer::New, Vec::new());
+            return Ok(SessionAnswer::New);
+        }
+        let answer = if reload.is_empty() { SessionAnswer::Recovered } else { SessionAnswer::Reload };
+        self.log_in(now, user, server_time_ms, session, answer, reload);
+        for continued in continued {
+            self.role.feed.continue_at(&continued);
+            if continued.record_behind {
+                let (conversation, up_to, epoch) = (continued.conversation, continued.acked, continued.epoch);
+                self.events.push_back(ServerEvent::Delivered { conversation, up_to, epoch });
+            }
+        }
+        Ok(answer)
+    }
+
+    fn log_in(
+        &mut self,
+        now: Instant,
+        user: &str,
+        server_time_ms: u64,
+        session: u64,
+        answer: SessionAnswer,
+        reload: Vec<Reload>,
+    ) {
         let config = &self.role.config;
         let secs = |duration: core::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let ok = LoginOk {
@@ -184,20 +293,53 @@ impl Connection<Server> {
             heartbeat_secs: secs(config.heartbeat),
             idle_secs: secs(config.idle),
             send_max: config.send_max,
+            session,
+            resume: answer.code(),
+            reload,
         };
         self.role.answers.push_back((0, ok.into()));
         self.role.feed = Feed::new(self.role.receive_max, config.max_conversations);
+        self.role.identity = Some(TicketIdentity {
+            user: user.as_bytes().to_vec(),
+            device: core::mem::take(&mut self.role.device).into_bytes(),
+            session: session.to_be_bytes().to_vec(),
+        });
         self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
         self.core.timers.set(Timer::Login, None);
         self.core.state = State::Online;
         self.after_change(now);
+    }
+
+    /// Gives the client a ticket, good for `lifetime_secs` seconds (at most 7 days) from `unix_secs`, the wall clock in seconds since
+    /// 1970. With it the client's next connection resumes: one round trip, no token, and [`ServerEvent::Resumed`] here. At most
+    /// four tickets wait to be transmitted. `entropy` is used for this ticket only.
+    pub fn issue_ticket(
+        &mut self,
+        keys: &TicketKeys,
+        unix_secs: u64,
+        lifetime_secs: u32,
+        entropy: Entropy,
+    ) -> Result<(), IssueError> {
+        let state = self.core.state;
+        let (State::Online, Some(identity), Some(secret)) = (state, &self.role.identity, &self.role.resumption) else {
+            return Err(IssueError::State(state));
+        };
+        let waiting = self.role.answers.iter().filter(|(_, body)| matches!(body, Body::Ticket(_)));
+        if waiting.count() >= MAX_WAITING_TICKETS {
+            return Err(IssueError::Blocked);
+        }
+        let ticket = keys.issue(secret, identity, unix_secs, u64::from(lifetime_secs), entropy)?;
+        self.role.answers.push_back((0, Ticket { ticket, lifetime_secs }.into()));
         Ok(())
     }
 
-    /// The login is refused: the connection closes with this reason.
+    /// The login is refused: the connection closes with this reason. A client that came with a ticket is asked to log in with
+    /// its token (4007) instead of being sent away (4006).
     pub fn refuse_login(&mut self, now: Instant, reason: &str) -> Result<(), AnswerError> {
         self.take_login()?;
-        self.close(now, CloseCode::LOGIN_REFUSED, reason);
+        let code =
+            if self.role.claims.is_some() { CloseCode::LOGIN_REQUIRED } else { CloseCode::LOGIN_REFUSED };
+        self.close(now, code, reason);
         Ok(())
     }
 
@@ -278,14 +420,26 @@ impl Connection<Server> {
     }
 
     /// Answers [`ServerEvent::Fetch`] with the messages after `after` (the seq that the event named, or the device's
-    /// position), in order and without a gap; none when the log has no more.
+    /// position), in order and without a gap; none when the log has no more. For logs that are never replaced: their epoch is 0.
     pub fn fetched(
         &mut self,
         conversation: &Conversation,
         after: u64,
         items: Vec<FeedItem>,
     ) -> Result<(), AnswerError> {
-        self.role.feed.fetched(conversation, after, items)
+        self.fetched_in(conversation, 0, after, items)
+    }
+
+    /// The same for a log with an epoch. The device's position belongs to an epoch too: in a new log it is 0 at first. The client
+    /// is told the epoch, and one that stands in another is told to reload.
+    pub fn fetched_in(
+        &mut self,
+        conversation: &Conversation,
+        epoch: u64,
+        after: u64,
+        items: Vec<FeedItem>,
+    ) -> Result<(), AnswerError> {
+        self.role.feed.fetched(conversation, epoch, after, items)
     }
 
     /// Deliveries that the client has not acked.
@@ -295,6 +449,43 @@ impl Connection<Server> {
 }
 
 impl Server {
+    fn login(&mut self, login: Login) -> Result<ServerEvent, Error> {
+        let Login { user, device, token, receive_max, session, positions } = login;
+        for (field, name) in [("user", &user), ("device", &device)] {
+            if !valid_name(name) {
+                return Err(Error::Name { field });
+            }
+        }
+        if positions.len() > MAX_POSITIONS {
+            return Err(Error::Positions { count: positions.len() });
+        }
+        if positions.iter().any(|Position { conversation, .. }| !valid_name(&conversation.id)) {
+            return Err(Error::Name { field: "conversation" });
+        }
+        let resume = (session != 0).then_some(ResumeRequest { session, positions });
+        let event = match &self.claims {
+            None => {
+                let (client_key, device, resume) = (self.client_key, device.clone(), resume.clone());
+                ServerEvent::Login(LoginRequest { user, device, token, client_key, resume })
+            }
+            Some(TicketClaims { identity, issued, .. }) => {
+                // The ticket says who it is. A client that says something else has mixed up two accounts.
+                for (field, said, given) in [("user", &user, &identity.user), ("device", &device, &identity.device)] {
+                    if said.as_bytes() != given.as_slice() {
+                        return Err(Error::Identity { field });
+                    }
+                }
+                let session = identity.session.first_chunk().copied().map_or(0, u64::from_be_bytes);
+                let (device, resume, issued) = (device.clone(), resume.clone(), *issued);
+                ServerEvent::Resumed(ResumedLogin { user, device, session, issued, resume })
+            }
+        };
+        (self.device, self.resume) = (device, resume);
+        self.receive_max = receive_max.min(self.config.receive_max);
+        self.login_pending = true;
+        Ok(event)
+    }
+
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
         let refused = Refused { code: u32::from(code.0), reason: crate::close::cut_reason(reason.into()), retry };
         self.answers.push_back((id, refused.into()));
@@ -362,8 +553,12 @@ impl Machine for Server {
                 return Err(Error::PeerLimit { max_body, max_content });
             }
         }
-        self.client_key = opened.peer_key;
-        events.push_back(ServerEvent::Negotiated(opened.negotiated));
+        let Opened { negotiated, peer_key, ticket, resumption } = opened;
+        let start = negotiated.handshake_hash.first_chunk().copied().unwrap_or_default();
+        // Unique, and not 0, which names no session.
+        self.fresh_session = (u64::from_be_bytes(start) >> 1).max(1);
+        (self.client_key, self.claims, self.resumption) = (peer_key, ticket, Some(resumption));
+        events.push_back(ServerEvent::Negotiated(negotiated));
         Ok(())
     }
 
@@ -377,27 +572,21 @@ impl Machine for Server {
     ) -> Result<(), Error> {
         match (core.state, body) {
             (State::LoggingIn, Body::Login(login)) => {
-                let Login { user, device, token, receive_max } = login;
-                for (field, name) in [("user", &user), ("device", &device)] {
-                    if !valid_name(name) {
-                        return Err(Error::Name { field });
-                    }
-                }
-                self.receive_max = receive_max.min(self.config.receive_max);
-                self.login_pending = true;
-                events.push_back(ServerEvent::Login(LoginRequest { user, device, token, client_key: self.client_key }));
+                let event = self.login(login)?;
+                events.push_back(event);
                 Ok(())
             }
             (State::Online, Body::Send(send)) => {
                 self.submit(events, id, send);
                 Ok(())
             }
-            (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
+            (State::Online, Body::Delivered(Delivered { conversation, up_to, epoch })) => {
                 if conversation.kind != ConversationKind::Private as u32 || !valid_name(&conversation.id) {
                     return Err(Error::Name { field: "conversation" });
                 }
-                if self.feed.acked(&conversation, up_to) {
-                    events.push_back(ServerEvent::Delivered { conversation, up_to });
+                let other = self.feed.epoch(&conversation).is_some_and(|known| known != epoch);
+                if !other && self.feed.acked(&conversation, up_to) {
+                    events.push_back(ServerEvent::Delivered { conversation, up_to, epoch });
                 }
                 Ok(())
             }
@@ -458,7 +647,8 @@ impl Machine for Server {
         None
     }
 
-    fn on_closed(&mut self) {
+    fn on_closed(&mut self, _closed: &Closed) {
+        (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();
     }

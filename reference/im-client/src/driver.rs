@@ -221,7 +221,7 @@ impl Driver {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 ClientEvent::Negotiated(negotiated) => self.events.push(Event::Negotiated(negotiated)),
-                ClientEvent::LoggedIn { user, server_time_ms } => {
+                ClientEvent::LoggedIn { user, server_time_ms, .. } => {
                     self.attempt = 0;
                     self.events.push(Event::LoggedIn { user, server_time_ms });
                 }

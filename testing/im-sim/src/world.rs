@@ -536,7 +536,7 @@ impl World {
                 let items = self.log.items(user, device, &conversation, after, max_messages);
                 session.connection.fetched(&conversation, after, items).map_err(text)?;
             }
-            ServerEvent::Delivered { conversation, up_to } => {
+            ServerEvent::Delivered { conversation, up_to, .. } => {
                 let (user, device) = session.login.as_ref().ok_or("acked before the login")?;
                 self.log.advance(user, device, &conversation, up_to);
             }

@@ -44,7 +44,7 @@ impl<T: Transport> Session<T> {
                     self.questions.ask(Question::Fetch { conversation, key, after, messages, bytes });
                 }
             }
-            ServerEvent::Delivered { conversation, up_to } => {
+            ServerEvent::Delivered { conversation, up_to, .. } => {
                 if let Some(key) = self.key(now, &conversation) {
                     self.questions.advance(key, up_to);
                 }
