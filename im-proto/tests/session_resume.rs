@@ -57,6 +57,8 @@ struct World {
     tokens: Vec<AckToken>,
     acks: bool,
     requests: Vec<Option<ResumeRequest>>,
+    /// Messages that were stored, where a test sends some.
+    stored: Option<Vec<PacketId>>,
 }
 
 fn bob() -> Conversation {
@@ -81,6 +83,7 @@ impl World {
             tokens: Vec::new(),
             acks: true,
             requests: Vec::new(),
+            stored: None,
         }
     }
 
@@ -140,10 +143,22 @@ impl World {
                         self.store.acked = self.store.acked.max(up_to.min(self.store.head()));
                     }
                 }
+                ServerEvent::Message(message) => {
+                    let Some(stored) = &mut self.stored else { panic!("{message:?}") };
+                    let duplicate = stored.contains(&message.packet_id);
+                    stored.push(message.packet_id);
+                    self.server.stored(message.packet_id, &message.to, 1, 7, 0, duplicate).unwrap();
+                }
                 ServerEvent::Negotiated(_) | ServerEvent::Closed(_) => {}
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    fn settle_with_messages(&mut self, stored: &mut Vec<PacketId>) {
+        self.stored = Some(std::mem::take(stored));
+        self.settle();
+        *stored = self.stored.take().unwrap_or_default();
     }
 
     fn client_events(&mut self) {
@@ -160,6 +175,7 @@ impl World {
                 }
                 ClientEvent::Reload { reason, epoch, .. } => self.reloads.push((reason, epoch)),
                 ClientEvent::Gap { .. } => self.gaps += 1,
+                ClientEvent::Stored { .. } if self.stored.is_some() => {}
                 ClientEvent::Negotiated(_) | ClientEvent::Closed(_) => {}
                 other => panic!("{other:?}"),
             }
@@ -338,4 +354,66 @@ fn a_login_names_the_most_recently_active_conversations() {
     assert_eq!(request.positions.len(), MAX_POSITIONS);
     assert_eq!(request.positions[0].conversation.id, "user 99");
     assert_eq!(world.last_answer(), SessionAnswer::Recovered);
+}
+
+/// The device comes back while its older connection stands, with an ack and a message under way on it. The policy closes the older
+/// one; nothing is lost, and nothing comes twice.
+#[test]
+fn a_device_that_takes_over_from_itself_loses_nothing() {
+    use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
+
+    for late_bytes_first in [true, false] {
+        let mut world = World::new(Store::new(3, 5));
+        world.acks = false;
+        world.connect();
+        assert_eq!(world.seqs(), [1, 2, 3, 4, 5]);
+        // Three acks and a message are on their way when the client loses its transport.
+        for token in world.tokens.drain(..3).collect::<Vec<_>>() {
+            world.client.ack(token);
+        }
+        let id = world.client.send(world.now, Message::text("bob", "hello")).unwrap();
+        let mut late = Vec::new();
+        while world.client.poll_transmit(world.now, &mut late, usize::MAX).is_some() {}
+        let next = Connection::server(Arc::new(configs().1), entropy(900), world.now).unwrap();
+        let mut old = std::mem::replace(&mut world.server, next);
+        let since = world.now;
+        let mut stored = Vec::new();
+        let mut take_late = |old: &mut Connection<Server>, store: &mut Store| {
+            let mut at = 0;
+            while at < late.len() {
+                at += old.handle_input(world.now, &mut late[at..]);
+                while let Some(event) = old.poll_event() {
+                    match event {
+                        ServerEvent::Delivered { up_to, .. } => store.acked = store.acked.max(up_to),
+                        ServerEvent::Message(message) => stored.push(message.packet_id),
+                        _ => {}
+                    }
+                }
+            }
+        };
+        if late_bytes_first {
+            take_late(&mut old, &mut world.store);
+        }
+        let online = [OnlineDevice { session: 1, device: "phone".into(), kind: DeviceKind(0), since }];
+        let new = NewDevice { device: "phone".into(), kind: DeviceKind(0) };
+        let Decision::Admit { kicks } = DevicePolicy::default().decide(&online, &new) else { panic!() };
+        assert_eq!((kicks[0].session, kicks[0].code), (1, CloseCode::REPLACED));
+        old.close(world.now, kicks[0].code, &kicks[0].reason.to_string());
+        if !late_bytes_first {
+            take_late(&mut old, &mut world.store);
+        }
+        assert_eq!(stored.len(), usize::from(late_bytes_first));
+
+        world.store.texts.push("six".into());
+        world.client.handle_eof(world.now);
+        world.client_events();
+        world.client.connect(entropy(901), world.now).unwrap();
+        let before = world.client.unanswered();
+        world.settle_with_messages(&mut stored);
+        assert_eq!(world.last_answer(), SessionAnswer::Recovered);
+        assert_eq!((world.seqs(), world.client.stats().duplicates), (vec![6], 0));
+        assert_eq!(world.store.acked, 3, "the login made up for the ack, if it was lost");
+        assert_eq!((before, world.client.unanswered()), (1, 0));
+        assert_eq!(stored.last(), Some(&id), "the same message, with the same identity");
+    }
 }
