@@ -236,6 +236,8 @@ impl Driver {
                 ClientEvent::Gap { conversation, had, next } => {
                     self.events.push(Event::Gap { conversation, had, next });
                 }
+                // The connection keeps it and comes back with it; this client stores nothing.
+                ClientEvent::Ticket { .. } => {}
                 ClientEvent::Closed(closed) => return Some(closed),
                 other => tracing::warn!(?other, "an event that this client does not know"),
             }

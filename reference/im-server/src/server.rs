@@ -17,6 +17,7 @@ use crate::hub::Hub;
 use crate::limits::Slots;
 use crate::session::Services;
 use crate::store::{Store, StoreError};
+use crate::tickets::Tickets;
 use crate::{http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
@@ -216,6 +217,7 @@ impl ServerBuilder {
             hub: Arc::new(Hub::default()),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
+            tickets: Tickets::new(),
             stopping: watch::Sender::new(false),
         };
         let shared = Shared {
