@@ -167,6 +167,8 @@ impl Error {
                     CloseCode::PROTOCOL
                 }
             },
+            // Without the ticket the same client is welcome.
+            Self::Handshake(HandshakeError::TicketRefused) => CloseCode::HANDSHAKE_FAILED,
             Self::Handshake(error) => match error.fault() {
                 im_crypto::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
                 im_crypto::Fault::LocalLimit => CloseCode::BUSY,

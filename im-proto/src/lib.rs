@@ -31,8 +31,8 @@ pub use backoff::Backoff;
 pub use close::{CloseCode, Closed, ClosedBy, RefusalCode, encode_plain_close};
 pub use config::{ClientConfig, ConfigError, Credentials, MAX_NAME_LEN, ServerConfig, valid_name};
 pub use connection::{
-    Client, ClientEvent, Connection, Delivery, LoginRequest, ResumedLogin, Role, Server, ServerEvent, State, Stats, Submission,
-    Transmit,
+    Client, ClientEvent, Connection, Delivery, LoginRequest, ResumedLogin, Role, Server, ServerEvent, State, Stats,
+    Submission, Transmit,
 };
 pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, SendError};
 pub use feed::FeedItem;

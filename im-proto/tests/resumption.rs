@@ -411,7 +411,8 @@ fn an_unanswered_ticket_waits_and_ends_at_the_deadline() {
     let mut service = Service::usual();
     service.connect();
     service.client.handle_eof(service.now);
-    service.server = Connection::server_for(service.config.clone(), service.arrival(), entropy(5), service.now).unwrap();
+    service.server =
+        Connection::server_for(service.config.clone(), service.arrival(), entropy(5), service.now).unwrap();
     service.client.connect(entropy(6), service.now).ok();
     while service.client.poll_event().is_some() {}
     let mut up = Vec::new();

@@ -18,7 +18,10 @@ fn unhex(text: &str) -> Vec<u8> {
 fn samples() -> Vec<(Kind, Value)> {
     let bob = json!({"kind": 1, "id": "bob"});
     vec![
-        (Kind::Login, json!({"user": "alice", "device": "phone", "token": "", "receive_max": 64, "session": "77", "positions": [{"conversation": bob, "epoch": 2, "seq": 9, "acked": 8}]})),
+        (
+            Kind::Login,
+            json!({"user": "alice", "device": "phone", "token": "", "receive_max": 64, "session": "77", "positions": [{"conversation": bob, "epoch": 2, "seq": 9, "acked": 8}]}),
+        ),
         (
             Kind::LoginOk,
             json!({"user": "alice", "server_time_ms": 1_700_000_000_123u64, "heartbeat_secs": 25, "idle_secs": 60, "send_max": 64, "session": "77", "resume": 2, "reload": [{"conversation": bob, "reason": 1, "epoch": 3}]}),

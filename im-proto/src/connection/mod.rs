@@ -113,12 +113,8 @@ pub(crate) mod machine {
             now: Instant,
         ) -> Result<Option<Opened>, Error>;
         #[doc(hidden)]
-        fn on_open(
-            &mut self,
-            core: &mut Core,
-            events: &mut VecDeque<Self::Event>,
-            opened: Opened,
-        ) -> Result<(), Error>;
+        fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, opened: Opened)
+        -> Result<(), Error>;
         #[doc(hidden)]
         fn on_body(
             &mut self,

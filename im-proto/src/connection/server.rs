@@ -337,8 +337,7 @@ impl Connection<Server> {
     /// its token (4007) instead of being sent away (4006).
     pub fn refuse_login(&mut self, now: Instant, reason: &str) -> Result<(), AnswerError> {
         self.take_login()?;
-        let code =
-            if self.role.claims.is_some() { CloseCode::LOGIN_REQUIRED } else { CloseCode::LOGIN_REFUSED };
+        let code = if self.role.claims.is_some() { CloseCode::LOGIN_REQUIRED } else { CloseCode::LOGIN_REFUSED };
         self.close(now, code, reason);
         Ok(())
     }
@@ -540,12 +539,7 @@ impl Machine for Server {
         })
     }
 
-    fn on_open(
-        &mut self,
-        core: &mut Core,
-        events: &mut VecDeque<ServerEvent>,
-        opened: Opened,
-    ) -> Result<(), Error> {
+    fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<ServerEvent>, opened: Opened) -> Result<(), Error> {
         if let Link::Open(channel) = &core.link {
             let max_body = channel.peer_max_body();
             if !content_fits(self.config.max_content, max_body) {

@@ -7,7 +7,9 @@ mod server;
 use alloc::boxed::Box;
 
 use im_codec::{Header, MessageType};
-use im_crypto::{Established, HandshakeId, KeyLimits, Padding, ResumptionSecret, StaticPublicKey, SuiteId, TicketClaims};
+use im_crypto::{
+    Established, HandshakeId, KeyLimits, Padding, ResumptionSecret, StaticPublicKey, SuiteId, TicketClaims,
+};
 use im_serial::{FormatId, Registry};
 
 pub(crate) use self::channel::{Channel, Incoming, MIN_SEALED, Settings, Written};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
 use im_proto::{
-    AckToken, AnswerError, Arrival, Client, ClientEvent, CloseCode, Connection, Conversation, Instant, LogFacts, Message,
-    PacketId, RUSTCRYPTO, ResumeRequest, SavedTicket, SendError, Server, ServerConfig, ServerEvent, SessionAnswer,
-    Submission, TicketKeys, TicketStore, TicketUse, UsedTickets,
+    AckToken, AnswerError, Arrival, Client, ClientEvent, CloseCode, Connection, Conversation, Instant, LogFacts,
+    Message, PacketId, RUSTCRYPTO, ResumeRequest, SavedTicket, SendError, Server, ServerConfig, ServerEvent,
+    SessionAnswer, State, Submission, TicketKeys, TicketStore, TicketUse, UsedTickets,
 };
 
 use crate::link::{Direction, Profile};
@@ -188,6 +188,8 @@ struct Session {
     link: Direction,
     login: Option<(String, String)>,
     since: Instant,
+    /// The transport is gone, and the server did not notice yet.
+    cut: bool,
     /// Whether the ticket that was shown on it may be used.
     ticket: Option<bool>,
 }
@@ -423,6 +425,7 @@ impl World {
             link: Direction::default(),
             login: None,
             since: self.now,
+            cut: false,
             ticket: None,
         };
         self.sessions.insert(transport, session);
@@ -431,7 +434,7 @@ impl World {
 
     fn arrive(&mut self, transport: u64, to_server: bool, bytes: &[u8], last: bool) {
         if to_server {
-            if let Some(session) = self.sessions.get_mut(&transport) {
+            if let Some(session) = self.sessions.get_mut(&transport).filter(|session| !session.cut) {
                 session.inbox.extend_from_slice(bytes);
             }
         } else if let Some(client) = self.clients.iter_mut().find(|client| client.transport == Some(transport)) {
@@ -449,6 +452,9 @@ impl World {
         if self.plan.linger_ms == 0 {
             self.sessions.remove(&transport);
         } else {
+            if let Some(session) = self.sessions.get_mut(&transport) {
+                session.cut = true;
+            }
             let delay = self.rng.u64(0..=self.plan.linger_ms);
             self.at(delay, Event::Gone { transport });
         }
@@ -558,7 +564,13 @@ impl World {
             }
             ClientEvent::Closed(closed) => {
                 // Links end and time out, and some tickets do not suffice; nothing else may end a connection here.
-                let sent_back = self.plan.tickets && closed.code == CloseCode::LOGIN_REQUIRED;
+                let session = client.transport.and_then(|transport| self.sessions.get(&transport));
+                let sent_back = match closed.code {
+                    CloseCode::LOGIN_REQUIRED => self.plan.tickets,
+                    // A used ticket behind a cookie: there is no second retry.
+                    CloseCode::HANDSHAKE_FAILED => session.is_some_and(|session| session.ticket == Some(false)),
+                    _ => false,
+                };
                 if !sent_back && !matches!(closed.code, CloseCode::GOING_AWAY | CloseCode::TIMEOUT) {
                     return Err(format!("a client was closed: {closed}"));
                 }
@@ -619,7 +631,7 @@ impl World {
 
     fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
-        let text = |error: im_proto::AnswerError| error.to_string();
+        let text = |error: AnswerError| error.to_string();
         match event {
             ServerEvent::Ticket(ticket) => {
                 let delay = self.rng.u64(0..30);
@@ -724,7 +736,7 @@ impl World {
     fn replace(&mut self, transport: u64, user: &str, device: &str) -> Outcome {
         let online = self.sessions.iter().filter_map(|(id, session)| {
             let (of, device) = session.login.as_ref()?;
-            let online = im_proto::State::Online == session.connection.state();
+            let online = State::Online == session.connection.state();
             (online && *id != transport && of == user).then(|| OnlineDevice {
                 session: *id,
                 device: device.clone(),

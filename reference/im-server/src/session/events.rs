@@ -15,8 +15,8 @@ use crate::auth::AuthError;
 use crate::clock;
 use crate::conversation;
 use crate::hub::Mail;
-use crate::tickets::MAX_LIFETIME;
 use crate::store::{Append, ConversationKey, NewMessage, StoreError};
+use crate::tickets::MAX_LIFETIME;
 use crate::transport::{Input, Transport};
 
 impl<T: Transport> Session<T> {

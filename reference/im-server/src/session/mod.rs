@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use im_codec::Snowflake;
-use im_proto::{
-    Arrival, CloseCode, Closed, Connection, Entropy, Instant, Server, ServerConfig, encode_plain_close,
-};
+use im_proto::{Arrival, CloseCode, Closed, Connection, Entropy, Instant, Server, ServerConfig, encode_plain_close};
 use tokio::sync::watch;
 
 use self::appender::{Appender, Outcome};
@@ -136,8 +134,7 @@ pub(crate) async fn drive<T: Transport>(
     if services.authenticator.ticket_lifetime().is_some() {
         arrival.tickets = services.tickets.keys(arrival.unix_secs);
     }
-    let connection =
-        entropy.and_then(|entropy| Connection::server_for(services.config.clone(), arrival, entropy, now));
+    let connection = entropy.and_then(|entropy| Connection::server_for(services.config.clone(), arrival, entropy, now));
     let connection = match connection {
         Ok(connection) => connection,
         Err(error) => {
