@@ -37,6 +37,7 @@ pub struct Negotiated {
 }
 
 /// Where a connection stands on its way to a sealed channel. Each state but the last is boxed: it lives for a round trip or two.
+#[expect(clippy::large_enum_variant, reason = "a channel is what a connection has nearly all of its time")]
 pub(crate) enum Link {
     /// No transport, or nothing more to say on it.
     Down,
