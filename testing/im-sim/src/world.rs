@@ -600,6 +600,7 @@ impl World {
                 }
                 client.saved.push(saved);
             }
+            ClientEvent::ServerKeySeen(key) => return Err(format!("a pinned client was asked about {key}")),
             ClientEvent::Negotiated(_) => {}
             other => return Err(format!("an event that the world does not know: {other:?}")),
         }
