@@ -1,5 +1,6 @@
 //! A session that goes on: recovered where every conversation continues where the device stands, reload where one does not, and
 //! never a part of it without a word.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 
 use std::sync::Arc;
 
