@@ -8,11 +8,28 @@ struct Conversation {
   2: optional string id, // private: the other user
 }
 
+// What a device has of a conversation.
+struct Position {
+  1: Conversation conversation,
+  2: optional i64 epoch,
+  3: optional i64 seq, // has everything up to here
+  4: optional i64 acked, // the application has everything up to here safe
+}
+
+// A conversation that does not continue where the device stands.
+struct Reload {
+  1: Conversation conversation,
+  2: optional i32 reason, // 1 another epoch, 2 position not known, 3 position too old
+  3: optional i64 epoch,
+}
+
 struct Login { // 16
   1: optional string user,
   2: optional string device,
   3: optional string token,
   4: optional i32 receive_max,
+  5: optional i64 session, // 0: none
+  6: optional list<Position> positions, // at most 64, the most recently active first
 }
 
 struct LoginOk { // 17
@@ -21,6 +38,9 @@ struct LoginOk { // 17
   3: optional i32 heartbeat_secs,
   4: optional i32 idle_secs,
   5: optional i32 send_max,
+  6: optional i64 session,
+  7: optional i32 resume, // 0 another session, 1 recovered, 2 reload
+  8: optional list<Reload> reload,
 }
 
 struct Close { // 18
@@ -31,6 +51,16 @@ struct Close { // 18
 struct Ping {} // 19
 
 struct Pong {} // 20
+
+struct Ticket { // 22
+  1: optional binary ticket, // at most 512 bytes
+  2: optional i32 lifetime_secs,
+}
+
+struct Epoch { // 23
+  1: Conversation conversation,
+  2: optional i64 epoch,
+}
 
 struct Send { // 32
   1: Conversation to,
@@ -66,4 +96,5 @@ struct Deliver { // 35
 struct Delivered { // 36
   1: Conversation conversation,
   2: optional i64 up_to,
+  3: optional i64 epoch, // 0: the server named none
 }

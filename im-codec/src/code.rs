@@ -246,8 +246,12 @@ code! {
         HELLO = 1, "hello";
         /// First packet of a server: choice and second handshake message.
         HELLO_REPLY = 2, "hello-reply";
+        /// Instead of the reply: say hello again, in another way or with a cookie.
+        RETRY = 3, "retry";
         /// A sealed packet; the true type is inside.
         SEALED = 4, "sealed";
+        /// Third packet of the handshake XX: the client trusts the server's key and shows its own.
+        HELLO_END = 5, "hello-end";
         /// Who the client is; first packet inside the sealed channel.
         LOGIN = 16, "login";
         /// The login was accepted.
@@ -260,6 +264,10 @@ code! {
         PONG = 20, "pong";
         /// The sender's key changes after this packet; inside a sealed packet only.
         KEY_UPDATE = 21, "key-update";
+        /// A ticket for a later connection.
+        TICKET = 22, "ticket";
+        /// The epoch of a conversation's log.
+        EPOCH = 23, "epoch";
         /// A message to be stored and delivered.
         SEND = 32, "send";
         /// The message is durable.

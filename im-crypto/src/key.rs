@@ -28,6 +28,21 @@ impl Entropy {
         Ok(Self(bytes))
     }
 
+    /// Takes an independent part off, for a caller that was given one draw and may have to say HELLO twice. What is left is another
+    /// secret than before: neither part tells anything about the other.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Provider`] if the provider refuses.
+    pub fn split_off(&mut self, provider: &CryptoProvider) -> Result<Self, HandshakeError> {
+        let [mut part, mut rest] = [(); 2].map(|()| Box::<Secret>::default());
+        for (label, out) in [(b"im/1 entropy part", &mut part), (b"im/1 entropy rest", &mut rest)] {
+            let expanded = provider.hash.expand(&self.0, &[label.as_slice()], out.as_mut_slice());
+            expanded.map_err(|_| HandshakeError::Provider)?;
+        }
+        self.0 = rest;
+        Ok(Self(part))
+    }
+
     pub(crate) fn into_secret(self) -> Box<Secret> {
         self.0
     }

@@ -214,12 +214,16 @@ impl TicketStore for UsedTickets {
 /// keys.rotate(Entropy::from_rng(rng).unwrap(), 2).unwrap();
 /// # }
 /// ```
+///
+/// `Clone`, so that a server can rotate a copy and put it in place of the one that its connections share.
+#[derive(Clone)]
 pub struct TicketKeys {
     provider: &'static CryptoProvider,
     /// The first one seals.
     keys: Vec<TicketKey>,
 }
 
+#[derive(Clone)]
 struct TicketKey {
     id: [u8; 8],
     secret: Box<Secret>,

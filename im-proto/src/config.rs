@@ -1,12 +1,15 @@
 //! Settings, with finite defaults and their worst case.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use im_codec::{DEFAULT_MAX_BODY, HARD_MAX_BODY};
-use im_crypto::{CryptoProvider, KeyLimits, ServerKey, ServerPublicKey, SuiteId};
+use im_crypto::{
+    CryptoProvider, HandshakeId, KeyLimits, MAX_PINS, Padding, ServerKey, ServerPublicKey, StaticKey, SuiteId,
+};
 use im_serial::Registry;
 
 use crate::backoff::Backoff;
@@ -64,6 +67,18 @@ pub enum ConfigError {
         /// Idle time.
         idle: Duration,
     },
+    /// Keys of servers: a client pins at most two, a server holds one or two.
+    #[error("{count} server keys: a client pins at most 2, a server holds 1 or 2")]
+    ServerKeys {
+        /// How many were given.
+        count: usize,
+    },
+    /// No full handshake is left of those that are listed.
+    #[error(
+        "no handshake is possible: NK needs a pinned server key, IK that and a key of its own, XX is for a first use, and \
+         require_pq leaves the post-quantum ones only"
+    )]
+    NoHandshake,
     /// A name that no server takes.
     #[error("the {field} is not a valid name: 1 to 128 bytes without control characters")]
     Name {
@@ -89,20 +104,49 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The handshakes with a pinned server key, best first, as far as the provider can: post-quantum, classical, resumptions.
+fn usual_handshakes(provider: &CryptoProvider) -> Vec<HandshakeId> {
+    const ALL: [HandshakeId; 4] =
+        [HandshakeId::NK_HFS, HandshakeId::NK, HandshakeId::NN_PSK0_HFS, HandshakeId::NN_PSK0];
+    ALL.into_iter().filter(|id| provider.kem.is_some() || !id.is_post_quantum()).collect()
+}
+
+/// Whether the client has to know the server's key before.
+const fn needs_pin(id: HandshakeId) -> bool {
+    matches!(id, HandshakeId::NK | HandshakeId::NK_HFS | HandshakeId::IK | HandshakeId::IK_HFS)
+}
+
+/// Whether the client shows a static key.
+pub(crate) const fn shows_key(id: HandshakeId) -> bool {
+    matches!(id, HandshakeId::XX | HandshakeId::XX_HFS | HandshakeId::IK | HandshakeId::IK_HFS)
+}
+
 /// A client's settings.
 ///
 /// Worst case of memory: `outbox_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
-/// `max_conversations` x about 350 bytes, plus one packet each way in the caller's buffers.
+/// `max_conversations` x about 350 bytes + `max_tickets` x about 1 KiB, plus one packet each way in the caller's buffers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the primitives come from.
     pub provider: &'static CryptoProvider,
-    /// The server's pinned key.
-    pub server_key: ServerPublicKey,
+    /// The pinned keys of the server, at most two: the current one first, the next one behind it. The second is used when the
+    /// server asks for it. Empty: [`first_use`](Self::first_use).
+    pub server_keys: Vec<ServerPublicKey>,
+    /// A static key that this client shows in XX and IK. Without it XX shows a new one each time, and IK is left out.
+    pub key: Option<Arc<StaticKey>>,
+    /// Handshakes that this client makes, best first. Those that the keys above do not allow are left out; with a pinned key
+    /// XX comes behind all others.
+    pub handshakes: Vec<HandshakeId>,
+    /// Leaves out every handshake without ML-KEM-768: no server can talk this client into one. Default false.
+    pub require_pq: bool,
     /// Suites to offer, most preferred first.
     pub suites: Vec<SuiteId>,
     /// Serializations to offer, most preferred first.
     pub formats: Registry,
+    /// How much the length of a sealed packet tells about its content. Default Padmé: at most 12 % more bytes.
+    pub padding: Padding,
+    /// Tickets that are kept, the newest ones; 0 never resumes. Default 4.
+    pub max_tickets: usize,
     /// Who logs in.
     pub credentials: Credentials,
     /// Largest packet body accepted, in bytes.
@@ -131,11 +175,28 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// Settings for a server with this key, with every suite and format that is compiled in.
     pub fn new(provider: &'static CryptoProvider, server_key: ServerPublicKey, credentials: Credentials) -> Self {
+        let mut config = Self::first_use(provider, credentials);
+        config.server_keys.push(server_key);
+        config.handshakes = usual_handshakes(provider);
+        config
+    }
+
+    /// Settings for a server whose key nobody knows yet: the handshake is XX, and the server's key is an event that
+    /// [`Connection::trust_server`](crate::Connection::trust_server) answers before anything of this client is sent. From then
+    /// on it is pinned.
+    pub fn first_use(provider: &'static CryptoProvider, credentials: Credentials) -> Self {
+        let first = [HandshakeId::XX_HFS, HandshakeId::XX].into_iter();
+        let first = first.filter(|id| provider.kem.is_some() || !id.is_post_quantum());
         Self {
             provider,
-            server_key,
+            server_keys: Vec::new(),
+            key: None,
+            handshakes: usual_handshakes(provider).into_iter().chain(first).collect(),
+            require_pq: false,
             suites: provider.preferred_suites(),
             formats: Registry::default(),
+            padding: Padding::Padme,
+            max_tickets: 4,
             credentials,
             max_body: DEFAULT_MAX_BODY,
             max_content: 32 * 1024,
@@ -150,9 +211,32 @@ impl ClientConfig {
         }
     }
 
+    /// Pins one more key: the server's next one, before it begins to use it.
+    #[must_use]
+    pub fn next_key(mut self, key: ServerPublicKey) -> Self {
+        self.server_keys.push(key);
+        self
+    }
+
+    /// What is left of [`handshakes`](Self::handshakes) with these keys, in the order of use.
+    pub(crate) fn possible_handshakes(&self) -> Vec<HandshakeId> {
+        let pinned = !self.server_keys.is_empty();
+        let possible = |id: &HandshakeId| {
+            let own_key = self.key.is_some() || !matches!(*id, HandshakeId::IK | HandshakeId::IK_HFS);
+            (pinned || !needs_pin(*id)) && own_key && (!self.require_pq || id.is_post_quantum())
+        };
+        let mut list: Vec<_> = self.handshakes.iter().copied().filter(possible).collect();
+        list.sort_by_key(|id| pinned && !needs_pin(*id) && !id.is_resumption());
+        list
+    }
+
     /// Whether the settings can work together.
     pub fn check(&self) -> Result<(), ConfigError> {
         check_sizes(self.max_content, self.max_body)?;
+        if self.server_keys.len() > MAX_PINS {
+            return Err(ConfigError::ServerKeys { count: self.server_keys.len() });
+        }
+        check_handshakes(&self.possible_handshakes())?;
         for (field, name) in [("user", &self.credentials.user), ("device", &self.credentials.device)] {
             if !valid_name(name) {
                 return Err(ConfigError::Name { field });
@@ -172,12 +256,23 @@ impl ClientConfig {
 pub struct ServerConfig {
     /// Where the primitives come from.
     pub provider: &'static CryptoProvider,
-    /// The static key that clients pin.
-    pub key: ServerKey,
+    /// The static keys that clients pin, one or two: the current one first, the one before or the next one behind it. A client
+    /// that pins neither in its hello is asked for the first.
+    pub keys: Vec<ServerKey>,
+    /// Handshakes that this server makes, best first; the client chooses among them. Without XX (the default) clients must know
+    /// the key beforehand.
+    pub handshakes: Vec<HandshakeId>,
+    /// Leaves out every handshake without ML-KEM-768. Default false.
+    pub require_pq: bool,
+    /// Refuses clients that do not bind the handshake to the TLS connection underneath, see [`Arrival`](crate::Arrival). Web pages
+    /// cannot. Default false.
+    pub require_binding: bool,
     /// Suites to accept, most preferred first.
     pub suites: Vec<SuiteId>,
     /// Serializations to accept, most preferred first.
     pub formats: Registry,
+    /// How much the length of a sealed packet tells about its content. Default Padmé: at most 12 % more bytes.
+    pub padding: Padding,
     /// Largest packet body accepted, in bytes.
     pub max_body: u32,
     /// Largest content accepted, in bytes.
@@ -205,9 +300,13 @@ impl ServerConfig {
     pub fn new(provider: &'static CryptoProvider, key: ServerKey) -> Self {
         Self {
             provider,
-            key,
+            keys: Vec::from([key]),
+            handshakes: usual_handshakes(provider),
+            require_pq: false,
+            require_binding: false,
             suites: provider.preferred_suites(),
             formats: Registry::default(),
+            padding: Padding::Padme,
             max_body: DEFAULT_MAX_BODY,
             max_content: 32 * 1024,
             send_max: 64,
@@ -221,9 +320,24 @@ impl ServerConfig {
         }
     }
 
+    /// Holds one more key: during a rotation, the next one or the one before.
+    #[must_use]
+    pub fn second_key(mut self, key: ServerKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    pub(crate) fn possible_handshakes(&self) -> Vec<HandshakeId> {
+        self.handshakes.iter().copied().filter(|id| !self.require_pq || id.is_post_quantum()).collect()
+    }
+
     /// Whether the settings can work together.
     pub fn check(&self) -> Result<(), ConfigError> {
         check_sizes(self.max_content, self.max_body)?;
+        if !(1..=MAX_PINS).contains(&self.keys.len()) {
+            return Err(ConfigError::ServerKeys { count: self.keys.len() });
+        }
+        check_handshakes(&self.possible_handshakes())?;
         for (name, value) in [
             ("send_max", u64::from(self.send_max)),
             ("max_conversations", u64::from(self.max_conversations)),
@@ -237,6 +351,10 @@ impl ServerConfig {
         }
         Ok(())
     }
+}
+
+fn check_handshakes(possible: &[HandshakeId]) -> Result<(), ConfigError> {
+    if possible.iter().any(|id| !id.is_resumption()) { Ok(()) } else { Err(ConfigError::NoHandshake) }
 }
 
 fn check_sizes(max_content: usize, max_body: u32) -> Result<(), ConfigError> {

@@ -1,7 +1,7 @@
 //! What can go wrong, whose fault it is, and the close code it maps to.
 
 use im_codec::MessageType;
-use im_crypto::{HandshakeError, OpenError, SealError};
+use im_crypto::{HandshakeError, OpenError, SealError, TicketError};
 
 use crate::close::CloseCode;
 use crate::connection::State;
@@ -64,6 +64,21 @@ pub enum Error {
     Name {
         /// Which name.
         field: &'static str,
+    },
+    /// A login with a ticket that was given to somebody else.
+    #[error("the {field} of the login is not the one that the ticket was given to")]
+    Identity {
+        /// Which name.
+        field: &'static str,
+    },
+    /// A ticket that no client can use.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// A login that names more conversations than any may.
+    #[error("a login names {count} conversations, at most 64 are allowed")]
+    Positions {
+        /// How many it names.
+        count: usize,
     },
     /// The peer had more deliveries in flight than this side allows.
     #[error("more than {max} deliveries are unacked, which is the limit that the login named")]
@@ -131,6 +146,9 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
+            | Self::Identity { .. }
+            | Self::Ticket(_)
+            | Self::Positions { .. }
             | Self::ReceiveMax { .. }
             | Self::Gap { .. } => Fault::PeerViolated,
             Self::PeerLimit { .. } => Fault::PeerIncompatible,
@@ -149,6 +167,8 @@ impl Error {
                     CloseCode::PROTOCOL
                 }
             },
+            // Without the ticket the same client is welcome.
+            Self::Handshake(HandshakeError::TicketRefused) => CloseCode::HANDSHAKE_FAILED,
             Self::Handshake(error) => match error.fault() {
                 im_crypto::Fault::PeerIncompatible => CloseCode::UNSUPPORTED,
                 im_crypto::Fault::LocalLimit => CloseCode::BUSY,
@@ -162,6 +182,9 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
+            | Self::Identity { .. }
+            | Self::Ticket(_)
+            | Self::Positions { .. }
             | Self::ReceiveMax { .. } => CloseCode::PROTOCOL,
             Self::PeerLimit { .. } => CloseCode::UNSUPPORTED,
             Self::Gap { .. } => CloseCode::RESYNC,
@@ -202,6 +225,15 @@ pub enum AnswerError {
     /// There is no open question that it answers.
     #[error("nothing was asked that this answers")]
     NotAsked,
+    /// The messages are of another log than those before: close the connection with
+    /// [`RESYNC`](crate::CloseCode::RESYNC), so that the device comes back and is told.
+    #[error("messages of epoch {got} were given where epoch {expected} had begun")]
+    OtherEpoch {
+        /// The epoch of what was sent before.
+        expected: u64,
+        /// The epoch given.
+        got: u64,
+    },
     /// The messages of a delivery do not continue where the question said.
     #[error("seq {got} was given where {expected} had to follow")]
     NotDense {
@@ -210,6 +242,21 @@ pub enum AnswerError {
         /// The seq given.
         got: u64,
     },
+}
+
+/// Why a ticket was not issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// Nobody is logged in.
+    #[error("the connection is {0}: tickets are for a client that is logged in")]
+    State(State),
+    /// As many tickets as may wait are waiting to be transmitted.
+    #[error("tickets wait to be transmitted: try again later")]
+    Blocked,
+    /// It could not be made.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
 }
 
 /// Why a connection was not begun.

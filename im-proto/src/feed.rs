@@ -6,9 +6,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use im_serial::Body;
-use im_serial::body::{Conversation, Deliver, Stored};
+use im_serial::body::{Conversation, Deliver, Epoch, Stored};
 
 use crate::error::AnswerError;
+use crate::resume::Continued;
 
 /// A message of the log, as a server hands it to the connection of a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct FeedItem {
 struct Lane {
     /// Whether `sent` and `acked` are known; before the first answer of the log they are not.
     known: bool,
+    /// Of the log that the seqs belong to; both sides know it then.
+    epoch: u64,
     acked: u64,
     sent: u64,
     /// The highest seq heard of.
@@ -91,6 +94,24 @@ impl Feed {
             asking_unread: false,
             queue: VecDeque::new(),
         }
+    }
+
+    /// A conversation of the login continues where the device stands, whatever the store's record says.
+    pub(crate) fn continue_at(&mut self, continued: &Continued) {
+        let Continued { conversation, epoch, seq, acked, head, .. } = continued;
+        if self.receive_max == 0 || self.lanes.contains_key(conversation) {
+            return;
+        }
+        let lane = Lane { known: true, epoch: *epoch, acked: *acked, sent: *seq, head: *seq, queued: false };
+        // What the device did not ack before counts again until it does.
+        self.in_flight += lane.in_flight();
+        self.lanes.insert(conversation.clone(), lane);
+        self.notify(conversation, *head);
+    }
+
+    /// The epoch that an ack has to name, where it is known.
+    pub(crate) fn epoch(&self, conversation: &Conversation) -> Option<u64> {
+        self.lanes.get(conversation).filter(|lane| lane.known).map(|lane| lane.epoch)
     }
 
     /// The conversation has messages up to `head`.
@@ -163,6 +184,7 @@ impl Feed {
     pub(crate) fn fetched(
         &mut self,
         conversation: &Conversation,
+        epoch: u64,
         after: u64,
         items: Vec<FeedItem>,
     ) -> Result<(), AnswerError> {
@@ -170,6 +192,9 @@ impl Feed {
             return Err(AnswerError::NotAsked);
         }
         let lane = self.lanes.get_mut(conversation).ok_or(AnswerError::NotAsked)?;
+        if lane.known && lane.epoch != epoch {
+            return Err(AnswerError::OtherEpoch { expected: lane.epoch, got: epoch });
+        }
         if lane.known && lane.sent != after {
             return Err(AnswerError::NotDense { expected: lane.sent, got: after });
         }
@@ -180,7 +205,12 @@ impl Feed {
         }
         self.fetching = None;
         if !lane.known {
-            (lane.known, lane.acked, lane.sent) = (true, after, after);
+            (lane.known, lane.epoch, lane.acked, lane.sent) = (true, epoch, after, after);
+            // Before anything else of the conversation: a device that stands in another epoch must not take seqs of this one
+            // for seqs of that one.
+            if epoch != 0 {
+                self.queue.push_back(Epoch { conversation: conversation.clone(), epoch }.into());
+            }
         }
         if items.is_empty() {
             lane.head = lane.sent;
@@ -295,13 +325,13 @@ mod tests {
         feed.unread(&[(bob(), 10)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 3));
         assert_eq!(feed.question(), None, "one question at a time");
-        feed.fetched(&bob(), 4, items(5..=7)).unwrap();
+        feed.fetched(&bob(), 0, 4, items(5..=7)).unwrap();
         assert_eq!(drain(&mut feed), 3);
         assert_eq!(feed.question(), None, "the window is full");
         assert!(feed.acked(&bob(), 6));
         assert!(!feed.acked(&bob(), 6));
         assert_eq!(feed.question(), fetch(Some(7), 2));
-        feed.fetched(&bob(), 7, items(8..=9)).unwrap();
+        feed.fetched(&bob(), 0, 7, items(8..=9)).unwrap();
         drain(&mut feed);
         feed.acked(&bob(), 99);
         assert_eq!(feed.in_flight(), 0, "an ack counts no further than what was sent");
@@ -310,13 +340,13 @@ mod tests {
     #[test]
     fn an_answer_that_leaves_a_gap_or_was_not_asked_for_is_refused() {
         let mut feed = Feed::new(3, 8);
-        assert_eq!(feed.fetched(&bob(), 0, Vec::new()), Err(AnswerError::NotAsked));
+        assert_eq!(feed.fetched(&bob(), 0, 0, Vec::new()), Err(AnswerError::NotAsked));
         assert_eq!(feed.unread(&[], true), Err(AnswerError::NotAsked));
         feed.question();
         feed.unread(&[(bob(), 10)], true).unwrap();
         feed.question();
         let gap = Err(AnswerError::NotDense { expected: 1, got: 2 });
-        assert_eq!(feed.fetched(&bob(), 0, items(2..=3)), gap);
+        assert_eq!(feed.fetched(&bob(), 0, 0, items(2..=3)), gap);
     }
 
     #[test]
@@ -330,7 +360,7 @@ mod tests {
         let mut own = items(1..=2);
         own[0].own = true;
         own[1].own = true;
-        feed.fetched(&bob(), 0, own).unwrap();
+        feed.fetched(&bob(), 0, 0, own).unwrap();
         assert!(matches!(feed.next(), Some(Body::Stored(stored)) if stored.in_stream));
         drain(&mut feed);
         assert!(feed.stored(&bob(), 3));
@@ -348,7 +378,7 @@ mod tests {
         for name in ["bob", "carol"] {
             let conversation = Conversation::private(name);
             assert!(matches!(feed.question(), Some(Question::Fetch { conversation: c, .. }) if c == conversation));
-            feed.fetched(&conversation, 0, items(1..=1)).unwrap();
+            feed.fetched(&conversation, 0, 0, items(1..=1)).unwrap();
             drain(&mut feed);
         }
         assert_eq!(feed.question(), None);
@@ -366,7 +396,7 @@ mod tests {
         feed.unread(&[(bob(), 1)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 8));
         feed.notify_all();
-        feed.fetched(&bob(), 0, items(1..=1)).unwrap();
+        feed.fetched(&bob(), 0, 0, items(1..=1)).unwrap();
         drain(&mut feed);
         assert_eq!(feed.question(), None, "the log does not know yet that this was had");
         feed.acked(&bob(), 1);

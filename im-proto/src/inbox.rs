@@ -2,8 +2,10 @@
 //! is noticed, and what the application took is acked.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-use im_serial::body::Conversation;
+use im_serial::body::{Conversation, Position};
 
 /// Acks one delivery. Move-only: a delivery is acked once, by whoever owns it. A token that is dropped leaves the message
 /// unacked; it counts against the window, and the server delivers it again to a client that lost its memory.
@@ -13,10 +15,19 @@ pub struct AckToken {
     conversation: Conversation,
     seq: u64,
     connection: u64,
+    /// A position that was dropped takes the tokens of its deliveries along.
+    generation: u32,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
+    /// Of the log that the seqs belong to; 0 where the server named none.
+    epoch: u64,
+    /// The epoch was confirmed on this connection.
+    epoch_known: bool,
+    generation: u32,
+    /// When something came last, counted in items.
+    touched: u64,
     /// The last seq had; `None` before the first.
     last: Option<u64>,
     /// Nothing came for it on this connection yet.
@@ -68,6 +79,7 @@ pub(crate) struct Inbox {
     /// Those of `pending` that came on this connection; the server counts anew on each.
     pending_here: usize,
     connection: u64,
+    items: u64,
 }
 
 impl Inbox {
@@ -79,6 +91,7 @@ impl Inbox {
             pending: 0,
             pending_here: 0,
             connection: 0,
+            items: 0,
         }
     }
 
@@ -86,11 +99,73 @@ impl Inbox {
     pub(crate) fn connected(&mut self) {
         for lane in self.lanes.values_mut() {
             lane.fresh = true;
+            lane.epoch_known = false;
             lane.told = 0;
         }
         self.due.clear();
         self.pending_here = 0;
         self.connection = self.connection.wrapping_add(1);
+    }
+
+    /// What this device has, the most recently active conversation first: no more than `max`, and no more than `bytes` in a body.
+    pub(crate) fn positions(&self, max: usize, bytes: usize) -> Vec<Position> {
+        let had = self.lanes.iter().filter_map(|(conversation, lane)| Some((conversation, lane, lane.last?)));
+        let mut had: Vec<_> = had.collect();
+        had.sort_unstable_by_key(|(_, lane, _)| Reverse(lane.touched));
+        let mut left = bytes;
+        let fits = |(conversation, ..): &(&Conversation, &Lane, u64)| {
+            let cost = crate::resume::wire_cost(conversation.id.len());
+            left.checked_sub(cost).map(|rest| left = rest).is_some()
+        };
+        let named = had.into_iter().take(max).take_while(fits);
+        named
+            .map(|(conversation, lane, seq)| Position {
+                conversation: conversation.clone(),
+                epoch: lane.epoch,
+                seq,
+                acked: lane.acked(),
+            })
+            .collect()
+    }
+
+    /// The server continues the conversation where the login said; it was told of `acked` there.
+    pub(crate) fn continues(&mut self, position: &Position) {
+        let Some(lane) = self.lanes.get_mut(&position.conversation) else { return };
+        (lane.fresh, lane.epoch_known, lane.told) = (false, true, position.acked);
+        if lane.acked() > lane.told {
+            self.due.insert(position.conversation.clone());
+        } else {
+            self.due.remove(&position.conversation);
+        }
+    }
+
+    /// The position in a conversation is worth nothing: what comes next is the first.
+    pub(crate) fn reset(&mut self, conversation: &Conversation, epoch: u64) {
+        let Some(lane) = self.lanes.get_mut(conversation) else { return };
+        self.pending -= lane.pending.len();
+        // Those of this connection, if any, leave the window with the rest when it ends.
+        let generation = lane.generation.wrapping_add(1);
+        *lane = Lane { epoch, epoch_known: true, generation, touched: lane.touched, ..Lane::default() };
+        self.due.remove(conversation);
+    }
+
+    /// The server names the epoch of a conversation. Whether it is another one than that of a position, which is dropped then.
+    pub(crate) fn epoch(&mut self, conversation: &Conversation, epoch: u64) -> Option<bool> {
+        if !self.lanes.contains_key(conversation) && self.lanes.len() >= self.max_lanes {
+            return None;
+        }
+        let lane = self.lanes.entry(conversation.clone()).or_default();
+        if lane.epoch == epoch || lane.last.is_none() {
+            (lane.epoch, lane.epoch_known) = (epoch, true);
+            return Some(false);
+        }
+        self.reset(conversation, epoch);
+        Some(true)
+    }
+
+    /// Whether the position is of an epoch that the server had to name on this connection, and did not.
+    pub(crate) fn lacks_epoch(&self, conversation: &Conversation) -> bool {
+        self.lanes.get(conversation).is_some_and(|lane| lane.epoch != 0 && !lane.epoch_known)
     }
 
     /// An item of the conversation's stream arrived. `own` items need no ack by the application.
@@ -99,6 +174,8 @@ impl Inbox {
             return Verdict::Full;
         }
         let lane = self.lanes.entry(conversation.clone()).or_default();
+        self.items += 1;
+        lane.touched = self.items;
         let fresh = core::mem::take(&mut lane.fresh);
         let verdict = match lane.last {
             None => Verdict::Take,
@@ -122,17 +199,18 @@ impl Inbox {
     }
 
     pub(crate) fn token(&self, conversation: Conversation, seq: u64) -> AckToken {
-        AckToken { conversation, seq, connection: self.connection }
+        let generation = self.lanes.get(&conversation).map_or(0, |lane| lane.generation);
+        AckToken { conversation, seq, connection: self.connection, generation }
     }
 
     /// The application is done with a delivery.
     pub(crate) fn ack(&mut self, token: AckToken) {
-        let AckToken { conversation, seq, connection } = token;
+        let AckToken { conversation, seq, connection, generation } = token;
         let Some(lane) = self.lanes.get_mut(&conversation) else { return };
-        if lane.pending.remove(&seq) {
+        if lane.generation == generation && lane.pending.remove(&seq) {
             self.pending -= 1;
             if connection == self.connection {
-                self.pending_here -= 1;
+                self.pending_here = self.pending_here.saturating_sub(1);
             }
             if lane.acked() > lane.told {
                 self.due.insert(conversation);
@@ -140,10 +218,10 @@ impl Inbox {
         }
     }
 
-    /// The next ack to send.
-    pub(crate) fn next_ack(&self) -> Option<(&Conversation, u64)> {
+    /// The next ack to send: conversation, seq, epoch.
+    pub(crate) fn next_ack(&self) -> Option<(&Conversation, u64, u64)> {
         let conversation = self.due.first()?;
-        self.lanes.get(conversation).map(|lane| (conversation, lane.acked()))
+        self.lanes.get(conversation).map(|lane| (conversation, lane.acked(), lane.epoch))
     }
 
     /// The ack that [`next_ack`](Self::next_ack) named was sent.
@@ -180,7 +258,7 @@ mod tests {
     }
 
     fn told(inbox: &mut Inbox) -> Option<u64> {
-        let up_to = inbox.next_ack().map(|(_, up_to)| up_to);
+        let up_to = inbox.next_ack().map(|(_, up_to, _)| up_to);
         if up_to.is_some() {
             inbox.ack_sent();
         }

@@ -22,6 +22,8 @@ mod keepalive;
 mod link;
 mod outbox;
 pub mod policy;
+mod resume;
+mod tickets;
 mod time;
 mod timer;
 
@@ -29,20 +31,25 @@ pub use backoff::Backoff;
 pub use close::{CloseCode, Closed, ClosedBy, RefusalCode, encode_plain_close};
 pub use config::{ClientConfig, ConfigError, Credentials, MAX_NAME_LEN, ServerConfig, valid_name};
 pub use connection::{
-    Client, ClientEvent, Connection, Delivery, LoginRequest, Role, Server, ServerEvent, State, Stats, Submission,
-    Transmit,
+    Client, ClientEvent, Connection, Delivery, LoginRequest, ResumedLogin, Role, Server, ServerEvent, State, Stats,
+    Submission, Transmit,
 };
-pub use error::{AnswerError, ConnectError, Error, Fault, SendError};
+pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, SendError};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
-pub use link::Negotiated;
+pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
+pub use resume::{LogFacts, MAX_POSITIONS, ReloadReason, ResumeRequest, SessionAnswer};
+pub use tickets::{AddTicketError, SavedTicket};
 pub use time::Instant;
 pub use timer::Timer;
 
 pub use im_codec::{Framing, Limits, MessageType, frame_len};
-pub use im_crypto::{CryptoProvider, Entropy, KeyLimits, ServerKey, ServerPublicKey, SuiteId};
-pub use im_serial::body::{Conversation, ConversationKind};
+pub use im_crypto::{
+    CookieKeys, CryptoProvider, Entropy, HandshakeId, KeyLimits, Padding, ServerKey, ServerPublicKey, StaticKey,
+    StaticPublicKey, SuiteId, TicketError, TicketKeys, TicketStore, TlsExporter, UsedTickets,
+};
+pub use im_serial::body::{Conversation, ConversationKind, Position};
 pub use im_serial::{FormatId, Registry};
 
 /// The provider of primitives from the RustCrypto project.

@@ -231,7 +231,11 @@ fn deliveries_come_in_order_and_their_acks_come_back() {
     assert_eq!(texts, ["a", "b", "c"]);
     assert_eq!(pair.server.unacked(), 3);
     pair.settle();
-    assert_eq!(pair.server_events, [ServerEvent::Delivered { conversation: bob, up_to: 3 }], "one ack for all three");
+    assert_eq!(
+        pair.server_events,
+        [ServerEvent::Delivered { conversation: bob, up_to: 3, epoch: 0 }],
+        "one ack for all three"
+    );
     assert_eq!(pair.server.unacked(), 0);
 }
 

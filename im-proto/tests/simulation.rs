@@ -28,6 +28,10 @@ fn run(name: &str, plan: &Plan, range: Range<u64>) -> Report {
                 total.connections += report.connections;
                 total.duplicates += report.duplicates;
                 total.retries += report.retries;
+                total.resumed += report.resumed;
+                total.reused += report.reused;
+                total.recovered += report.recovered;
+                total.replaced += report.replaced;
                 total.steps += report.steps;
             }
             Err(failure) => panic!(
@@ -70,7 +74,22 @@ fn a_server_that_crashes() {
     run("a_server_that_crashes", &Plan::crashing(), 0..200);
 }
 
+/// Clients come back with tickets, fresh and used ones, to a server that loses its ticket keys, sends some back to a full login, and
+/// still has their older connections: everything is there once, and no ticket lets anybody in twice.
+#[test]
+fn tickets_and_sessions_that_go_on() {
+    let range = 0..300;
+    let n = seeds(range.clone()).count() as u64;
+    let total = run("tickets_and_sessions_that_go_on", &Plan::resuming(), range);
+    if n > 10 {
+        let seen = [total.resumed, total.reused, total.recovered, total.replaced];
+        assert!(seen.iter().all(|seen| *seen > n / 2), "every way was gone: {total:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(World::run(11, &Plan::crashing()), World::run(11, &Plan::crashing()));
+    for plan in [Plan::crashing(), Plan::resuming()] {
+        assert_eq!(World::run(11, &plan), World::run(11, &plan));
+    }
 }

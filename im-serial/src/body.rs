@@ -219,6 +219,32 @@ impl fmt::Display for Conversation {
     }
 }
 
+wire_struct! {
+    /// What a device has of a conversation.
+    Position {
+        /// The conversation, as this device names it.
+        1 [message, required] conversation: Conversation;
+        /// The epoch of the log that the seqs below belong to.
+        2 [uint64] epoch: u64;
+        /// It has everything up to and including this seq.
+        3 [uint64] seq: u64;
+        /// Its application has everything up to and including this seq safe; at most `seq`.
+        4 [uint64] acked: u64;
+    }
+}
+
+wire_struct! {
+    /// A conversation that does not continue where the device stands.
+    Reload {
+        /// The conversation, as this device names it.
+        1 [message, required] conversation: Conversation;
+        /// Why: 1 another epoch, 2 the position is not known, 3 the position is too old.
+        2 [uint32] reason: u32;
+        /// The epoch of the log now.
+        3 [uint64] epoch: u64;
+    }
+}
+
 bodies! {
     /// Who the client is. The first packet of a client inside the sealed channel.
     Login = 16 {
@@ -230,6 +256,10 @@ bodies! {
         3 [string] token: String as "crate::text::string" => redacted;
         /// How many deliveries may be unacked at once; 0 asks for none at all.
         4 [uint32] receive_max: u32;
+        /// The session that the device wants to continue; 0 for none.
+        5 [uint64] session: u64 as "crate::text::id";
+        /// What the device has, the most recently active conversation first; at most 64.
+        6 [message, repeated] positions: Vec<Position>;
     }
     /// The login was accepted.
     LoginOk = 17 {
@@ -243,6 +273,12 @@ bodies! {
         4 [uint32] idle_secs: u32;
         /// How many messages may be sent and not yet answered.
         5 [uint32] send_max: u32;
+        /// The session, to be named in later logins.
+        6 [uint64] session: u64 as "crate::text::id";
+        /// What becomes of the session and the positions that the login named: 0 another session, 1 recovered, 2 reload.
+        7 [uint32] resume: u32;
+        /// With 2: the conversations that do not continue; all others do.
+        8 [message, repeated] reload: Vec<Reload>;
     }
     /// The last packet of a side.
     Close = 18 {
@@ -255,6 +291,20 @@ bodies! {
     Ping = 19 {}
     /// Answers a ping.
     Pong = 20 {}
+    /// A ticket, with which a later connection of this device resumes: used once.
+    Ticket = 22 {
+        /// The server's own bytes, at most 512.
+        1 [bytes = "vec"] ticket: Vec<u8> as "crate::text::bytes";
+        /// For how long it is good, in seconds.
+        2 [uint32] lifetime_secs: u32;
+    }
+    /// The epoch of a conversation's log: all that follows of the conversation belongs to it.
+    Epoch = 23 {
+        /// The conversation, as the receiver names it.
+        1 [message, required] conversation: Conversation;
+        /// The epoch.
+        2 [uint64] epoch: u64;
+    }
     /// A message to be stored and delivered. The packet id of its header identifies it over retries.
     Send = 32 {
         /// Where to.
@@ -311,5 +361,7 @@ bodies! {
         1 [message, required] conversation: Conversation;
         /// The highest seq of the run without a gap.
         2 [uint64] up_to: u64;
+        /// The epoch that the seq belongs to; 0 where the server named none.
+        3 [uint64] epoch: u64;
     }
 }

@@ -115,7 +115,7 @@ fn errors_are_small_and_say_what_where_and_whose() {
 #[test]
 fn missing_fields_are_defaults_and_unknown_fields_are_skipped() {
     let limits = Limits::default();
-    let want = Body::from(Delivered { conversation: Conversation::private("b"), up_to: 0 });
+    let want = Body::from(Delivered { conversation: Conversation::private("b"), up_to: 0, epoch: 0 });
     let json = br#"{"conversation":{"kind":1,"id":"b"},"new":[{"deep":null}]}"#;
     assert_eq!(Json.decode(Kind::Delivered, json, &limits).unwrap(), want);
     let protobuf = b"\x0a\x05\x08\x01\x12\x01b\xaa\x06\x03new";

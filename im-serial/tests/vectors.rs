@@ -18,14 +18,19 @@ fn unhex(text: &str) -> Vec<u8> {
 fn samples() -> Vec<(Kind, Value)> {
     let bob = json!({"kind": 1, "id": "bob"});
     vec![
-        (Kind::Login, json!({"user": "alice", "device": "phone", "token": "", "receive_max": 64})),
+        (
+            Kind::Login,
+            json!({"user": "alice", "device": "phone", "token": "", "receive_max": 64, "session": "77", "positions": [{"conversation": bob, "epoch": 2, "seq": 9, "acked": 8}]}),
+        ),
         (
             Kind::LoginOk,
-            json!({"user": "alice", "server_time_ms": 1_700_000_000_123u64, "heartbeat_secs": 25, "idle_secs": 60, "send_max": 64}),
+            json!({"user": "alice", "server_time_ms": 1_700_000_000_123u64, "heartbeat_secs": 25, "idle_secs": 60, "send_max": 64, "session": "77", "resume": 2, "reload": [{"conversation": bob, "reason": 1, "epoch": 3}]}),
         ),
         (Kind::Close, json!({"code": 4009, "reason": "replaced"})),
         (Kind::Ping, json!({})),
         (Kind::Pong, json!({})),
+        (Kind::Ticket, json!({"ticket": "AAH/", "lifetime_secs": 86_400})),
+        (Kind::Epoch, json!({"conversation": bob, "epoch": 3})),
         (Kind::Send, json!({"to": bob, "content_type": 1, "content": "aGVsbG8sIOS9oOWlvSDwn5iA"})),
         (
             Kind::Stored,
@@ -36,7 +41,7 @@ fn samples() -> Vec<(Kind, Value)> {
             Kind::Deliver,
             json!({"conversation": bob, "from": "bob", "message_id": "18446744073709551615", "seq": 300, "time_ms": 0, "content_type": 200, "content": "AAH/"}),
         ),
-        (Kind::Delivered, json!({"conversation": bob, "up_to": 300})),
+        (Kind::Delivered, json!({"conversation": bob, "up_to": 300, "epoch": 3})),
     ]
 }
 

@@ -72,7 +72,7 @@ impl Log {
                 let items = entries.map(|entry| FeedItem { own: entry.from == *me, ..entry.item.clone() }).collect();
                 connection.fetched(&conversation, after, items)
             }
-            ServerEvent::Delivered { conversation, up_to } => {
+            ServerEvent::Delivered { conversation, up_to, .. } => {
                 let head = self.conversation(me, &conversation).len() as u64;
                 let position = self.positions.entry((me.clone(), conversation)).or_default();
                 *position = up_to.min(head).max(*position);

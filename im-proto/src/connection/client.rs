@@ -1,4 +1,6 @@
-//! The client's part: login, outbox, inbox, and what outlives a transport.
+//! The client's part: outbox, inbox, and what outlives a transport.
+
+mod session;
 
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
@@ -8,19 +10,20 @@ use core::fmt;
 use core::time::Duration;
 
 use im_codec::{HEADER_LEN, Header, MessageType};
-use im_crypto::Entropy;
+use im_crypto::{Entropy, ResumptionSecret, ServerPublicKey, TlsExporter};
 use im_serial::Body;
-use im_serial::body::{Conversation, Deliver, Delivered, Login, LoginOk, Refused, Stored};
+use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Refused, Stored};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
-use crate::close::{Closed, RefusalCode, cut_reason};
+use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
-use crate::keepalive::Keepalive;
-use crate::link::{Link, Negotiated};
+use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
+use crate::resume::{ReloadReason, SessionAnswer};
+use crate::tickets::{SavedTicket, Shelf};
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -60,7 +63,11 @@ impl fmt::Debug for Delivery {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The channel is sealed and the server proved to hold the pinned key.
+    /// First use: the server holds this key, which nobody pinned. Compare it with what is known of the server, or show it to
+    /// somebody who can, then answer with [`Connection::trust_server`] or [`Connection::close`]. Nothing of this client was sent.
+    ServerKeySeen(ServerPublicKey),
+    /// The channel is sealed and the server proved to be who the handshake says: the owner of a pinned key, or in a resumption
+    /// the one who gave the ticket.
     Negotiated(Negotiated),
     /// The server accepted the login.
     LoggedIn {
@@ -68,6 +75,26 @@ pub enum ClientEvent {
         user: String,
         /// The server's clock, in Unix milliseconds.
         server_time_ms: u64,
+        /// Whether the session of the connection before goes on.
+        session: SessionAnswer,
+    },
+    /// The server gave a ticket, which this connection keeps and uses. An application that wants to resume also after a restart
+    /// stores it, and [adds](Connection::add_ticket) it then.
+    Ticket {
+        /// The ticket.
+        saved: SavedTicket,
+        /// For how long it is good, from now on.
+        lifetime: Duration,
+    },
+    /// What this connection knew of a conversation is worth nothing: drop what came of it, or read it again from the server.
+    /// Deliveries go on where the server's record of this device ends. Tokens of earlier deliveries ack nothing more.
+    Reload {
+        /// The conversation.
+        conversation: Conversation,
+        /// Why.
+        reason: ReloadReason,
+        /// The epoch of the log now.
+        epoch: u64,
     },
     /// A message of this client is durable.
     Stored {
@@ -121,6 +148,17 @@ pub struct Client {
     inbox: Inbox,
     login_due: bool,
     send_max: u32,
+    /// The session of the last login; 0 before the first.
+    session: u64,
+    /// The user's id as the server knows it, if it told.
+    account: String,
+    /// This connection tries a ticket that was given to this account.
+    resuming: Option<String>,
+    /// What the login named.
+    named: Vec<Position>,
+    shelf: Shelf,
+    /// What turns a ticket of this connection into a key.
+    resumption: Option<ResumptionSecret>,
     /// Connections that failed since the last login.
     failures: u32,
 }
@@ -134,18 +172,45 @@ impl Connection<Client> {
         let outbox = Outbox::new(config.outbox_bytes, config.max_tries, config.retry, &mut rng);
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
-        let role = Client { config, rng, outbox, inbox, login_due: false, send_max: 0, failures: 0 };
+        let role = Client {
+            shelf: Shelf::new(config.max_tickets),
+            config,
+            rng,
+            outbox,
+            inbox,
+            login_due: false,
+            send_max: 0,
+            session: 0,
+            account: String::new(),
+            resuming: None,
+            named: Vec::new(),
+            resumption: None,
+            failures: 0,
+        };
         Ok(Self::new(role, State::Offline, Link::Down, max_body))
     }
 
     /// A new transport is there: the handshake begins. What was in flight before is sent again after the login.
     pub fn connect(&mut self, entropy: Entropy, now: Instant) -> Result<(), ConnectError> {
+        self.connect_bound(entropy, None, now)
+    }
+
+    /// The same for a transport over TLS whose library gives the exporter: if TLS ends somewhere between the two sides, the
+    /// handshake fails.
+    pub fn connect_bound(
+        &mut self,
+        entropy: Entropy,
+        exporter: Option<TlsExporter>,
+        now: Instant,
+    ) -> Result<(), ConnectError> {
         if self.core.state != State::Offline {
             return Err(ConnectError::Busy(self.core.state));
         }
         let packet_id = self.role.rng.u64(1..1 << 62);
         self.core.clear.clear();
-        self.core.link = Link::hello(&self.role.config, entropy, packet_id, &mut self.core.clear)?;
+        let Self { core, role, .. } = self;
+        let ticket = role.take_ticket(now);
+        core.link = Link::hello(&role.config, ticket, exporter, entropy, packet_id, &mut core.clear)?;
         self.core.state = State::Handshaking;
         self.core.timers.set(Timer::Login, Some(now + self.role.config.login_timeout));
         self.role.outbox.disconnected();
@@ -180,6 +245,7 @@ impl Connection<Client> {
     }
 
     /// Another token for the next login.
+    /// It says nothing about tickets: those that are left are used first.
     pub fn set_token(&mut self, token: String) {
         self.role.config.credentials.token = token;
     }
@@ -239,6 +305,10 @@ impl Client {
         if !crate::config::valid_name(&conversation.id) {
             return Err(Error::Name { field: "conversation" });
         }
+        if self.inbox.lacks_epoch(conversation) {
+            // The server names no epoch any more, so this is not the log of before.
+            self.reload(events, conversation.clone(), ReloadReason::Epoch, 0);
+        }
         let max = self.config.receive_max;
         match self.inbox.item(conversation, seq, own) {
             Verdict::Take if self.inbox.pending_here() > max as usize => Err(Error::ReceiveMax { max }),
@@ -279,16 +349,25 @@ impl Machine for Client {
     fn on_hello(
         &mut self,
         core: &mut Core,
+        events: &mut VecDeque<ClientEvent>,
         header: &[u8; HEADER_LEN],
         body: &mut [u8],
         now: Instant,
-    ) -> Result<Negotiated, Error> {
-        core.link.finish(&self.config, Header::from_bytes(header).0, body, now)
+    ) -> Result<Option<Opened>, Error> {
+        let header = Header::from_bytes(header).0;
+        Ok(match core.link.hear(&self.config, header, body, &mut core.clear, now)? {
+            Heard::Open(opened) => Some(*opened),
+            Heard::Again => None,
+            Heard::Key(key) => {
+                events.push_back(ClientEvent::ServerKeySeen(key));
+                None
+            }
+        })
     }
 
-    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, negotiated: Negotiated) {
-        self.login_due = true;
-        events.push_back(ClientEvent::Negotiated(negotiated));
+    fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, opened: Opened) -> Result<(), Error> {
+        events.push_back(self.opened(core, opened));
+        Ok(())
     }
 
     fn on_body(
@@ -301,15 +380,12 @@ impl Machine for Client {
     ) -> Result<(), Error> {
         match (core.state, body) {
             (State::LoggingIn, Body::LoginOk(ok)) if !self.login_due => {
-                let LoginOk { user, server_time_ms, heartbeat_secs, idle_secs, send_max } = ok;
-                core.state = State::Online;
-                core.timers.set(Timer::Login, None);
-                let secs = |secs| Duration::from_secs(u64::from(secs));
-                core.keepalive = Some(Keepalive::new(secs(heartbeat_secs), secs(idle_secs), now));
-                self.send_max = send_max.max(1);
-                self.failures = 0;
-                events.push_back(ClientEvent::LoggedIn { user, server_time_ms });
+                self.logged_in(core, events, now, ok);
                 Ok(())
+            }
+            (State::Online | State::Closing, Body::Ticket(ticket)) => self.ticket(events, now, ticket),
+            (State::Online | State::Closing, Body::Epoch(Epoch { conversation, epoch })) => {
+                self.epoch(events, conversation, epoch)
             }
             (State::Online | State::Closing, Body::Stored(stored)) => self.stored(events, id, stored),
             (State::Online | State::Closing, Body::Refused(refused)) => {
@@ -331,20 +407,14 @@ impl Machine for Client {
     fn next_answer(&self, state: State) -> Option<Offer<'_>> {
         match state {
             State::LoggingIn if self.login_due => {
-                let credentials = &self.config.credentials;
-                let login = Login {
-                    user: credentials.user.clone(),
-                    device: credentials.device.clone(),
-                    token: credentials.token.clone(),
-                    receive_max: self.config.receive_max,
-                };
+                let login = self.login();
                 Some((0, Cow::Owned(login.into())))
             }
             // A close that overtakes the login takes no acks along: the server would see them before the login.
             State::Closing if self.login_due => None,
             State::Online | State::Closing => {
-                let (conversation, up_to) = self.inbox.next_ack()?;
-                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to }.into())))
+                let (conversation, up_to, epoch) = self.inbox.next_ack()?;
+                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to, epoch }.into())))
             }
             State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
         }
@@ -393,8 +463,14 @@ impl Machine for Client {
         self.outbox.due(now)
     }
 
-    fn on_closed(&mut self) {
+    fn on_closed(&mut self, closed: &Closed) {
+        // A ticket that opened the channel and was not enough for the login: the others are worth no more.
+        let refused = matches!(closed.code, CloseCode::LOGIN_REQUIRED | CloseCode::LOGIN_REFUSED);
+        if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {
+            self.shelf.clear();
+        }
         self.login_due = false;
+        self.resumption = None;
         self.outbox.disconnected();
     }
 }

@@ -16,12 +16,12 @@ use im_serial::body::{Close, Ping, Pong};
 use crate::close::{CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close};
 use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
-use crate::link::{Incoming, Link, MIN_SEALED, Negotiated, Written};
+use crate::link::{Incoming, Link, MIN_SEALED, Opened, Written};
 use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
 pub use client::{Client, ClientEvent, Delivery};
-pub use server::{LoginRequest, Server, ServerEvent, Submission};
+pub use server::{LoginRequest, ResumedLogin, Server, ServerEvent, Submission};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,16 +102,19 @@ pub(crate) mod machine {
         type Event;
         #[doc(hidden)]
         fn closed_event(closed: Closed) -> Self::Event;
+        /// A packet of the handshake. What it opened, if it did.
         #[doc(hidden)]
         fn on_hello(
             &mut self,
             core: &mut Core,
+            events: &mut VecDeque<Self::Event>,
             header: &[u8; HEADER_LEN],
             body: &mut [u8],
             now: Instant,
-        ) -> Result<Negotiated, Error>;
+        ) -> Result<Option<Opened>, Error>;
         #[doc(hidden)]
-        fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, negotiated: Negotiated);
+        fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, opened: Opened)
+        -> Result<(), Error>;
         #[doc(hidden)]
         fn on_body(
             &mut self,
@@ -149,7 +152,7 @@ pub(crate) mod machine {
         #[doc(hidden)]
         const PINGS: bool;
         #[doc(hidden)]
-        fn on_closed(&mut self);
+        fn on_closed(&mut self, closed: &Closed);
         /// The state after the end of a transport.
         #[doc(hidden)]
         const AFTER: State;
@@ -359,11 +362,11 @@ impl<R: Role> Connection<R> {
         };
         let header = Header::from_bytes(head).0;
         match header.message_type {
-            MessageType::HELLO | MessageType::HELLO_REPLY => {
-                let negotiated = self.role.on_hello(&mut self.core, head, body, now)?;
-                self.core.state = State::LoggingIn;
-                self.role.on_open(&mut self.core, &mut self.events, negotiated);
-                Ok(())
+            MessageType::HELLO | MessageType::HELLO_REPLY | MessageType::RETRY | MessageType::HELLO_END => {
+                match self.role.on_hello(&mut self.core, &mut self.events, head, body, now)? {
+                    Some(opened) => self.opened(opened),
+                    None => Ok(()),
+                }
             }
             MessageType::CLOSE => {
                 let (code, reason) = decode_plain_close(body);
@@ -373,6 +376,12 @@ impl<R: Role> Connection<R> {
             // Whatever else it is, it came before its time: the sender skipped handshake and login.
             got => Err(Error::Unexpected { got, state: State::LoggingIn }),
         }
+    }
+
+    /// The handshake is complete.
+    fn opened(&mut self, opened: Opened) -> Result<(), Error> {
+        self.core.state = State::LoggingIn;
+        self.role.on_open(&mut self.core, &mut self.events, opened)
     }
 
     /// The transport ended: nothing more will come, and nothing more can be sent.
@@ -584,7 +593,7 @@ impl<R: Role> Connection<R> {
         self.core.clear.clear();
         (self.core.ping_due, self.core.pong_due) = (false, false);
         self.core.timers.clear_all();
-        self.role.on_closed();
+        self.role.on_closed(&closed);
         self.events.push_back(R::closed_event(closed));
     }
 
@@ -610,7 +619,7 @@ impl<R: Role> Connection<R> {
     /// Whether [`handle_input`](Self::handle_input) would take a packet now. A driver stops reading while it is false, so
     /// that the transport's own flow control holds the peer back.
     pub fn wants_read(&self) -> bool {
-        self.events.is_empty() && self.role.accepts_input(&self.core)
+        self.events.is_empty() && self.core.link.listens() && self.role.accepts_input(&self.core)
     }
 
     /// What was counted.

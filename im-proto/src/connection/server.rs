@@ -1,45 +1,31 @@
-//! The server's part: login, answers to submitted messages, deliveries from the log.
+//! The server's part: answers to submitted messages, deliveries from the log.
+
+mod login;
 
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use im_codec::{HEADER_LEN, MessageType};
-use im_crypto::Entropy;
+use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, ConversationKind, Delivered, Login, LoginOk, Refused, Send, Stored};
+use im_serial::body::{Conversation, ConversationKind, Delivered, Refused, Send, Stored};
 
+pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
-use crate::close::{CloseCode, Closed, RefusalCode};
-use crate::config::{ServerConfig, content_fits, valid_name};
+use crate::close::{Closed, RefusalCode};
+use crate::config::{ServerConfig, valid_name};
 use crate::error::{AnswerError, ConnectError, Error};
 use crate::feed::{Feed, FeedItem, Question};
-use crate::keepalive::Keepalive;
-use crate::link::{Link, Negotiated};
+use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
+use crate::resume::ResumeRequest;
 use crate::time::Instant;
 use crate::timer::Timer;
-
-/// Who wants to log in.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LoginRequest {
-    /// The user that the client says it is; a valid name.
-    pub user: String,
-    /// The device's id; a valid name.
-    pub device: String,
-    /// The client's proof; may be empty.
-    pub token: String,
-}
-
-impl fmt::Debug for LoginRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoginRequest").field("user", &self.user).field("device", &self.device).finish_non_exhaustive()
-    }
-}
 
 /// A message that a client wants stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,13 +52,19 @@ impl fmt::Debug for Submission {
 }
 
 /// What a server's connection tells and asks.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ServerEvent {
+    /// A client shows a good ticket. Note its use, then answer with [`Connection::ticket`]: whether it was fresh. Servers that
+    /// share ticket keys must share what they noted.
+    Ticket(TicketUse),
     /// The channel is sealed.
     Negotiated(Negotiated),
     /// Answer with [`Connection::accept_login`] or [`Connection::refuse_login`]. Nothing else is read until then.
+    /// To continue the session that it names, [`Connection::resume_login`].
     Login(LoginRequest),
+    /// The same for a client that came back with a ticket. Who it is, is proven; whether it may log in is asked again.
+    Resumed(ResumedLogin),
     /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`].
     Message(Submission),
     /// Answer with [`Connection::unread`]: the conversations in which this device lacks messages.
@@ -97,6 +89,8 @@ pub enum ServerEvent {
         conversation: Conversation,
         /// The last seq had. Whatever a client says: no more than the head of the log counts.
         up_to: u64,
+        /// The epoch of the log that the seq belongs to, 0 where epochs are not used. An ack of another epoch counts for nothing.
+        epoch: u64,
     },
     /// The end of the connection.
     Closed(Closed),
@@ -106,6 +100,18 @@ pub enum ServerEvent {
 #[derive(Debug)]
 pub struct Server {
     config: Arc<ServerConfig>,
+    client_key: Option<StaticPublicKey>,
+    /// What the ticket says, after a resumption.
+    claims: Option<TicketClaims>,
+    /// What tickets of this connection are made from.
+    resumption: Option<ResumptionSecret>,
+    /// Of the handshake: names a new session.
+    fresh_session: u64,
+    /// What the pending login wants to continue, and whose it is.
+    resume: Option<ResumeRequest>,
+    device: String,
+    /// Whom tickets are given to; since the login was accepted.
+    identity: Option<TicketIdentity>,
     /// A login waits for its answer.
     login_pending: bool,
     receive_max: u32,
@@ -116,13 +122,31 @@ pub struct Server {
 }
 
 impl Connection<Server> {
-    /// A server's side of a transport that was just accepted.
+    /// A server's side of a transport that was just accepted, without tickets; see [`server_for`](Self::server_for).
     pub fn server(config: Arc<ServerConfig>, entropy: Entropy, now: Instant) -> Result<Self, ConnectError> {
-        let link = Link::await_hello(&config, entropy)?;
+        Self::server_for(config, Arrival::default(), entropy, now)
+    }
+
+    /// A server's side of a transport that was just accepted, with what is known about it: for resumptions with tickets, a cookie
+    /// under load, and a handshake that is bound to TLS.
+    pub fn server_for(
+        config: Arc<ServerConfig>,
+        arrival: Arrival,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Result<Self, ConnectError> {
+        let link = Link::await_hello(&config, arrival, entropy, now)?;
         let max_body = config.max_body;
         let login_timeout = config.login_timeout;
         let role = Server {
             config,
+            client_key: None,
+            claims: None,
+            resumption: None,
+            fresh_session: 0,
+            resume: None,
+            device: String::new(),
+            identity: None,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
@@ -132,44 +156,6 @@ impl Connection<Server> {
         let mut connection = Self::new(role, State::Handshaking, link, max_body);
         connection.core.timers.set(Timer::Login, Some(now + login_timeout));
         Ok(connection)
-    }
-
-    /// The client is who it says it is. `server_time_ms` is the wall clock in Unix milliseconds.
-    pub fn accept_login(&mut self, now: Instant, user: &str, server_time_ms: u64) -> Result<(), AnswerError> {
-        self.take_login()?;
-        let config = &self.role.config;
-        let secs = |duration: core::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-        let ok = LoginOk {
-            user: user.to_string(),
-            server_time_ms,
-            heartbeat_secs: secs(config.heartbeat),
-            idle_secs: secs(config.idle),
-            send_max: config.send_max,
-        };
-        self.role.answers.push_back((0, ok.into()));
-        self.role.feed = Feed::new(self.role.receive_max, config.max_conversations);
-        self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
-        self.core.timers.set(Timer::Login, None);
-        self.core.state = State::Online;
-        self.after_change(now);
-        Ok(())
-    }
-
-    /// The login is refused: the connection closes with this reason.
-    pub fn refuse_login(&mut self, now: Instant, reason: &str) -> Result<(), AnswerError> {
-        self.take_login()?;
-        self.close(now, CloseCode::LOGIN_REFUSED, reason);
-        Ok(())
-    }
-
-    fn take_login(&mut self) -> Result<(), AnswerError> {
-        if self.core.state != State::LoggingIn {
-            return Err(AnswerError::State(self.core.state));
-        }
-        if !core::mem::take(&mut self.role.login_pending) {
-            return Err(AnswerError::NotAsked);
-        }
-        Ok(())
     }
 
     /// The message is durable. Call it only then.
@@ -239,14 +225,26 @@ impl Connection<Server> {
     }
 
     /// Answers [`ServerEvent::Fetch`] with the messages after `after` (the seq that the event named, or the device's
-    /// position), in order and without a gap; none when the log has no more.
+    /// position), in order and without a gap; none when the log has no more. For logs that are never replaced: their epoch is 0.
     pub fn fetched(
         &mut self,
         conversation: &Conversation,
         after: u64,
         items: Vec<FeedItem>,
     ) -> Result<(), AnswerError> {
-        self.role.feed.fetched(conversation, after, items)
+        self.fetched_in(conversation, 0, after, items)
+    }
+
+    /// The same for a log with an epoch. The device's position belongs to an epoch too: in a new log it is 0 at first. The client
+    /// is told the epoch, and one that stands in another is told to reload.
+    pub fn fetched_in(
+        &mut self,
+        conversation: &Conversation,
+        epoch: u64,
+        after: u64,
+        items: Vec<FeedItem>,
+    ) -> Result<(), AnswerError> {
+        self.role.feed.fetched(conversation, epoch, after, items)
     }
 
     /// Deliveries that the client has not acked.
@@ -295,23 +293,24 @@ impl Machine for Server {
     fn on_hello(
         &mut self,
         core: &mut Core,
+        events: &mut VecDeque<ServerEvent>,
         header: &[u8; HEADER_LEN],
         body: &mut [u8],
         now: Instant,
-    ) -> Result<Negotiated, Error> {
-        let negotiated = core.link.accept(&self.config, header, body, &mut core.clear, now)?;
-        if let Link::Open(channel) = &core.link {
-            let max_body = channel.peer_max_body();
-            if !content_fits(self.config.max_content, max_body) {
-                let max_content = u32::try_from(self.config.max_content).unwrap_or(u32::MAX);
-                return Err(Error::PeerLimit { max_body, max_content });
+    ) -> Result<Option<Opened>, Error> {
+        Ok(match core.link.take(&self.config, header, body, &mut core.clear, now)? {
+            Taken::Open(opened) => Some(*opened),
+            Taken::Ticket(ticket) => {
+                events.push_back(ServerEvent::Ticket(ticket));
+                None
             }
-        }
-        Ok(negotiated)
+            Taken::Waiting => None,
+        })
     }
 
-    fn on_open(&mut self, _core: &mut Core, events: &mut VecDeque<ServerEvent>, negotiated: Negotiated) {
-        events.push_back(ServerEvent::Negotiated(negotiated));
+    fn on_open(&mut self, core: &mut Core, events: &mut VecDeque<ServerEvent>, opened: Opened) -> Result<(), Error> {
+        events.push_back(self.opened(core, opened)?);
+        Ok(())
     }
 
     fn on_body(
@@ -324,27 +323,21 @@ impl Machine for Server {
     ) -> Result<(), Error> {
         match (core.state, body) {
             (State::LoggingIn, Body::Login(login)) => {
-                let Login { user, device, token, receive_max } = login;
-                for (field, name) in [("user", &user), ("device", &device)] {
-                    if !valid_name(name) {
-                        return Err(Error::Name { field });
-                    }
-                }
-                self.receive_max = receive_max.min(self.config.receive_max);
-                self.login_pending = true;
-                events.push_back(ServerEvent::Login(LoginRequest { user, device, token }));
+                let event = self.login(login)?;
+                events.push_back(event);
                 Ok(())
             }
             (State::Online, Body::Send(send)) => {
                 self.submit(events, id, send);
                 Ok(())
             }
-            (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
+            (State::Online, Body::Delivered(Delivered { conversation, up_to, epoch })) => {
                 if conversation.kind != ConversationKind::Private as u32 || !valid_name(&conversation.id) {
                     return Err(Error::Name { field: "conversation" });
                 }
-                if self.feed.acked(&conversation, up_to) {
-                    events.push_back(ServerEvent::Delivered { conversation, up_to });
+                let other = self.feed.epoch(&conversation).is_some_and(|known| known != epoch);
+                if !other && self.feed.acked(&conversation, up_to) {
+                    events.push_back(ServerEvent::Delivered { conversation, up_to, epoch });
                 }
                 Ok(())
             }
@@ -405,7 +398,8 @@ impl Machine for Server {
         None
     }
 
-    fn on_closed(&mut self) {
+    fn on_closed(&mut self, _closed: &Closed) {
+        (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();
     }

@@ -221,7 +221,7 @@ impl Driver {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 ClientEvent::Negotiated(negotiated) => self.events.push(Event::Negotiated(negotiated)),
-                ClientEvent::LoggedIn { user, server_time_ms } => {
+                ClientEvent::LoggedIn { user, server_time_ms, .. } => {
                     self.attempt = 0;
                     self.events.push(Event::LoggedIn { user, server_time_ms });
                 }
@@ -236,6 +236,15 @@ impl Driver {
                 ClientEvent::Gap { conversation, had, next } => {
                     self.events.push(Event::Gap { conversation, had, next });
                 }
+                ClientEvent::Reload { conversation, reason, epoch } => {
+                    self.events.push(Event::Reload { conversation, reason, epoch });
+                }
+                // Options pin the server's key, so nobody has to look at it.
+                ClientEvent::ServerKeySeen(_) => {
+                    self.connection.close(self.clock.now(), CloseCode::HANDSHAKE_FAILED, "no server key is pinned");
+                }
+                // The connection keeps it and comes back with it; this client stores nothing.
+                ClientEvent::Ticket { .. } => {}
                 ClientEvent::Closed(closed) => return Some(closed),
                 other => tracing::warn!(?other, "an event that this client does not know"),
             }

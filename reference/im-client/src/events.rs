@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use im_proto::{Closed, Conversation, Delivery, Negotiated};
+use im_proto::{Closed, Conversation, Delivery, Negotiated, ReloadReason};
 use tokio::sync::Notify;
 
 use crate::url::ServerUrl;
@@ -40,6 +40,16 @@ pub enum Event {
         /// The seq that comes next.
         next: u64,
     },
+    /// What this client told of a conversation is worth nothing any more: drop it, or read it again from the server. Deliveries go
+    /// on where the server's record of this device ends.
+    Reload {
+        /// The conversation.
+        conversation: Conversation,
+        /// Why.
+        reason: ReloadReason,
+        /// The epoch of the log now.
+        epoch: u64,
+    },
     /// The connection ended.
     Disconnected {
         /// Why.
@@ -65,7 +75,7 @@ impl Event {
             | Self::LoggedIn { .. }
             | Self::Disconnected { .. }
             | Self::DialFailed { .. } => true,
-            Self::Message(_) | Self::Gap { .. } => false,
+            Self::Message(_) | Self::Gap { .. } | Self::Reload { .. } => false,
         }
     }
 }
@@ -124,13 +134,19 @@ impl Queue {
             *end = *next;
             return;
         }
+        if let Event::Reload { conversation, reason, epoch } = &event
+            && let Some(Event::Reload { reason: last_reason, epoch: last_epoch, .. }) = self.last_of(conversation)
+        {
+            (*last_reason, *last_epoch) = (*reason, *epoch);
+            return;
+        }
         self.events.push_back(event);
     }
 
     /// The latest unread event of a conversation.
     fn last_of(&mut self, wanted: &Conversation) -> Option<&mut Event> {
         self.events.iter_mut().rev().find(|event| match event {
-            Event::Gap { conversation, .. } => conversation == wanted,
+            Event::Gap { conversation, .. } | Event::Reload { conversation, .. } => conversation == wanted,
             Event::Message(delivery) => delivery.conversation == *wanted,
             Event::Connecting { .. }
             | Event::Negotiated(_)

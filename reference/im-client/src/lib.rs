@@ -19,5 +19,5 @@ pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{
     AckToken, Backoff, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials, Delivery,
-    FormatId, Message, Negotiated, PacketId, RefusalCode, ServerPublicKey, SuiteId, content_type,
+    FormatId, Message, Negotiated, PacketId, RefusalCode, ReloadReason, ServerPublicKey, SuiteId, content_type,
 };

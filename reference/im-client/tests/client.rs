@@ -112,7 +112,7 @@ async fn a_server_that_comes_late_is_reached_and_what_was_queued_goes_out() {
     soon(async { while events.next().await.is_some() {} }).await;
 
     let server = TestServer::start().await;
-    options.config.server_key = server.key;
+    options.config.server_keys = vec![server.key];
     // A relay that begins to listen when the test says so stands for a server that starts late.
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gate_address = gate.local_addr().unwrap();

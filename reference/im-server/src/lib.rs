@@ -14,6 +14,7 @@ mod listener;
 mod server;
 mod session;
 pub mod store;
+mod tickets;
 mod transport;
 
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};

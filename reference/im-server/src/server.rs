@@ -17,6 +17,7 @@ use crate::hub::Hub;
 use crate::limits::Slots;
 use crate::session::Services;
 use crate::store::{Store, StoreError};
+use crate::tickets::Tickets;
 use crate::{http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
@@ -52,6 +53,7 @@ pub struct Server {
 pub(crate) struct Shared {
     pub(crate) services: Arc<Services>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) public_key: ServerPublicKey,
     pub(crate) allowed_origins: Vec<String>,
 }
 
@@ -116,7 +118,7 @@ impl Server {
 
     /// The key that clients pin.
     pub fn public_key(&self) -> ServerPublicKey {
-        self.shared.services.config.key.public()
+        self.shared.public_key
     }
 
     /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
@@ -207,6 +209,7 @@ impl ServerBuilder {
         if self.connections == 0 || self.connections_per_address == 0 {
             return Err(ConfigError::Zero { name: "connections" });
         }
+        let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
             store: self.store,
@@ -214,11 +217,13 @@ impl ServerBuilder {
             hub: Arc::new(Hub::default()),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
+            tickets: Tickets::new(),
             stopping: watch::Sender::new(false),
         };
         let shared = Shared {
             services: Arc::new(services),
             slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
+            public_key,
             allowed_origins: self.allowed_origins,
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })

@@ -23,6 +23,31 @@ async fn two_users_chat_over_tcp_and_websocket() {
     assert_eq!(alice.text().await, "hello yourself");
 }
 
+/// The server gives a ticket at each login, and lets the device in with it: without a token, and once.
+#[tokio::test]
+async fn a_device_comes_back_with_a_ticket_and_misses_nothing() {
+    let server = TestServer::start().await;
+    let mut alice = server.online("alice", "phone").await;
+    let mut bob = server.online("bob", "phone").await;
+    for round in 0..3 {
+        // The ticket comes behind the login's answer.
+        alice.send("bob", &format!("before {round}"));
+        alice.stored().await;
+        assert_eq!(bob.text().await, format!("before {round}"));
+        assert_eq!(alice.connection.tickets(), 1);
+        let now = alice.now();
+        alice.connection.handle_eof(now);
+        alice.closed().await;
+        bob.send("alice", &format!("while away {round}"));
+        bob.stored().await;
+        alice.connect_tcp(server.address).await;
+        let ClientEvent::Negotiated(negotiated) = alice.event().await else { panic!() };
+        assert!(negotiated.handshake.is_resumption());
+        alice.logged_in().await;
+        assert_eq!(alice.text().await, format!("while away {round}"));
+    }
+}
+
 #[tokio::test]
 async fn all_devices_of_a_user_have_the_same_stream() {
     let server = TestServer::start().await;

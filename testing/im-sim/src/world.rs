@@ -1,13 +1,15 @@
 //! Clients, a server and its log, over links that delay, split and cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
 use im_proto::{
-    AckToken, Client, ClientEvent, CloseCode, Connection, Conversation, Instant, Message, PacketId, SendError, Server,
-    ServerConfig, ServerEvent, Submission,
+    AckToken, AnswerError, Arrival, Client, ClientEvent, CloseCode, Connection, Conversation, Instant, LogFacts,
+    Message, PacketId, RUSTCRYPTO, ResumeRequest, SavedTicket, SendError, Server, ServerConfig, ServerEvent,
+    SessionAnswer, State, Submission, TicketKeys, TicketStore, TicketUse, UsedTickets,
 };
 
 use crate::link::{Direction, Profile};
@@ -27,6 +29,12 @@ pub struct Plan {
     pub spread_ms: u64,
     /// The server crashes so often, at random moments within the spread; what was not durable is gone.
     pub crashes: usize,
+    /// The server gives tickets and continues sessions. Clients come back with them, some with one that was used before; some are
+    /// sent back to a full login; and half of the crashes lose the ticket keys.
+    pub tickets: bool,
+    /// The server notices that a client's transport is gone only after up to so many milliseconds, so that a device often
+    /// comes back while its older connection stands.
+    pub linger_ms: u64,
     /// Deliveries that a client takes unacked.
     pub receive_max: u32,
     /// Steps after which a run counts as a livelock.
@@ -43,6 +51,8 @@ impl Plan {
             messages: 12,
             spread_ms: 5_000,
             crashes: 0,
+            tickets: false,
+            linger_ms: 0,
             receive_max: 4,
             max_steps: 200_000,
         }
@@ -58,10 +68,19 @@ impl Plan {
         Self { crashes: 3, ..Self::lossy() }
     }
 
+    /// The same with tickets, sessions that go on, and connections that outlive their transport.
+    pub fn resuming() -> Self {
+        Self { tickets: true, linger_ms: 3_000, ..Self::crashing() }
+    }
+
     /// Messages sent in a run.
     pub fn messages_in_all(&self) -> usize {
         self.clients.len() * self.messages
     }
+}
+
+fn ticket_keys(seed: u64) -> Arc<TicketKeys> {
+    Arc::new(TicketKeys::new(&RUSTCRYPTO, entropy(seed)).expect("a valid key"))
 }
 
 /// Why a run failed.
@@ -92,6 +111,14 @@ pub struct Report {
     pub duplicates: u64,
     /// Messages transmitted more than once on one connection.
     pub retries: u64,
+    /// Logins with a ticket.
+    pub resumed: u64,
+    /// Tickets that were shown after their use.
+    pub reused: u64,
+    /// Sessions that went on where the device stood.
+    pub recovered: u64,
+    /// Connections that had to go because their device came back.
+    pub replaced: u64,
     /// Events handled.
     pub steps: u64,
     /// Virtual time at rest, in milliseconds.
@@ -125,6 +152,15 @@ enum Event {
         result: Result<(u64, bool), u64>,
     },
     Crash,
+    /// The store of used tickets answers.
+    Ticket {
+        transport: u64,
+        ticket: TicketUse,
+    },
+    /// The server notices the end of a transport.
+    Gone {
+        transport: u64,
+    },
     /// Somebody's timer; everybody looks.
     Timer,
 }
@@ -141,6 +177,8 @@ struct SimClient {
     stored: BTreeMap<PacketId, u64>,
     received: BTreeMap<Conversation, Vec<(u64, String, Vec<u8>)>>,
     device: String,
+    /// Tickets that the application stored, used or not.
+    saved: Vec<SavedTicket>,
 }
 
 struct Session {
@@ -149,6 +187,11 @@ struct Session {
     inbox: Vec<u8>,
     link: Direction,
     login: Option<(String, String)>,
+    since: Instant,
+    /// The transport is gone, and the server did not notice yet.
+    cut: bool,
+    /// Whether the ticket that was shown on it may be used.
+    ticket: Option<bool>,
 }
 
 /// A run in progress.
@@ -162,8 +205,17 @@ pub struct World {
     server: Arc<ServerConfig>,
     sessions: BTreeMap<u64, Session>,
     log: Log,
+    ticket_keys: Arc<TicketKeys>,
+    used: UsedTickets,
+    /// Every ticket that let somebody in, over crashes.
+    spent: BTreeSet<[u8; 16]>,
     report: Report,
 }
+
+/// The wall clock at the start of every run, seconds since 1970.
+const WALL: u64 = 1_800_000_000;
+/// Saved tickets that an application keeps.
+const SAVED: usize = 6;
 
 type Outcome = Result<(), String>;
 
@@ -204,6 +256,7 @@ impl World {
                     sent: BTreeMap::new(),
                     stored: BTreeMap::new(),
                     received: BTreeMap::new(),
+                    saved: Vec::new(),
                 }
             })
             .collect();
@@ -217,6 +270,9 @@ impl World {
             server: Arc::new(server),
             sessions: BTreeMap::new(),
             log: Log::default(),
+            ticket_keys: ticket_keys(seed),
+            used: UsedTickets::new(10_000),
+            spent: BTreeSet::new(),
             report: Report::default(),
         }
     }
@@ -309,7 +365,18 @@ impl World {
                 let transports: Vec<u64> = self.sessions.keys().copied().collect();
                 for transport in transports {
                     self.cut(transport);
+                    self.sessions.remove(&transport);
                 }
+                if self.plan.tickets && self.rng.bool() {
+                    // With the keys the memory of used tickets may go too: none of them opens any more.
+                    self.ticket_keys = ticket_keys(self.rng.u64(..));
+                    self.used = UsedTickets::new(10_000);
+                }
+                Ok(())
+            }
+            Event::Ticket { transport, ticket } => self.ticket(transport, ticket),
+            Event::Gone { transport } => {
+                self.sessions.remove(&transport);
                 Ok(())
             }
             Event::Timer => {
@@ -333,21 +400,41 @@ impl World {
         self.next_id += 1;
         let transport = self.next_id;
         self.report.connections += 1;
+        let again = self.plan.tickets && self.rng.u64(0..4) == 0;
         let client = &mut self.clients[index];
         client.inbox.clear();
         client.link = Direction::default();
         client.transport = Some(transport);
+        if again && !client.saved.is_empty() {
+            // As from a backup of the device.
+            let saved = &client.saved[self.rng.usize(0..client.saved.len())];
+            client.connection.add_ticket(saved).map_err(|error| error.to_string())?;
+        }
         client.connection.connect(entropy(self.rng.u64(..)), self.now).map_err(|error| error.to_string())?;
-        let connection = Connection::server(self.server.clone(), entropy(self.rng.u64(..)), self.now)
+        let mut arrival = Arrival::at(self.unix_secs());
+        if self.plan.tickets {
+            arrival.tickets = Some(self.ticket_keys.clone());
+            arrival.demand_cookie = self.rng.u64(0..4) == 0;
+        }
+        let connection = Connection::server_for(self.server.clone(), arrival, entropy(self.rng.u64(..)), self.now)
             .map_err(|error| error.to_string())?;
-        let session = Session { client: index, connection, inbox: Vec::new(), link: Direction::default(), login: None };
+        let session = Session {
+            client: index,
+            connection,
+            inbox: Vec::new(),
+            link: Direction::default(),
+            login: None,
+            since: self.now,
+            cut: false,
+            ticket: None,
+        };
         self.sessions.insert(transport, session);
         Ok(())
     }
 
     fn arrive(&mut self, transport: u64, to_server: bool, bytes: &[u8], last: bool) {
         if to_server {
-            if let Some(session) = self.sessions.get_mut(&transport) {
+            if let Some(session) = self.sessions.get_mut(&transport).filter(|session| !session.cut) {
                 session.inbox.extend_from_slice(bytes);
             }
         } else if let Some(client) = self.clients.iter_mut().find(|client| client.transport == Some(transport)) {
@@ -362,7 +449,15 @@ impl World {
 
     /// The transport is gone for both ends.
     fn cut(&mut self, transport: u64) {
-        self.sessions.remove(&transport);
+        if self.plan.linger_ms == 0 {
+            self.sessions.remove(&transport);
+        } else {
+            if let Some(session) = self.sessions.get_mut(&transport) {
+                session.cut = true;
+            }
+            let delay = self.rng.u64(0..=self.plan.linger_ms);
+            self.at(delay, Event::Gone { transport });
+        }
         if let Some(client) = self.clients.iter_mut().find(|client| client.transport == Some(transport)) {
             client.connection.handle_eof(self.now);
             client.transport = None;
@@ -376,7 +471,11 @@ impl World {
         let mut from = None;
         if let Some(session) = self.sessions.get_mut(&transport) {
             let answered = session.connection.stored(message.packet_id, &message.to, seq, seq, 0, duplicate);
-            answered.map_err(|error| error.to_string())?;
+            match answered {
+                // An older connection of the device, which had to go.
+                Ok(()) | Err(AnswerError::State(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
             from = session.login.clone().map(|(user, _)| user);
         }
         // The hint goes to everybody concerned; it may be lost with a connection, the log is not.
@@ -464,8 +563,15 @@ impl World {
                 self.at(delay, Event::Ack(index, delivery.token));
             }
             ClientEvent::Closed(closed) => {
-                // Links end and time out; nothing else may end a connection here.
-                if !matches!(closed.code, CloseCode::GOING_AWAY | CloseCode::TIMEOUT) {
+                // Links end and time out, and some tickets do not suffice; nothing else may end a connection here.
+                let session = client.transport.and_then(|transport| self.sessions.get(&transport));
+                let sent_back = match closed.code {
+                    CloseCode::LOGIN_REQUIRED => self.plan.tickets,
+                    // A used ticket behind a cookie: there is no second retry.
+                    CloseCode::HANDSHAKE_FAILED => session.is_some_and(|session| session.ticket == Some(false)),
+                    _ => false,
+                };
+                if !sent_back && !matches!(closed.code, CloseCode::GOING_AWAY | CloseCode::TIMEOUT) {
                     return Err(format!("a client was closed: {closed}"));
                 }
                 if let Some(transport) = client.transport.take() {
@@ -482,7 +588,20 @@ impl World {
                 return Err(format!("message {packet_id} was refused: {reason}"));
             }
             ClientEvent::Unknown { packet_id } => return Err(format!("message {packet_id} was given up")),
-            ClientEvent::Negotiated(_) | ClientEvent::LoggedIn { .. } => {}
+            ClientEvent::Reload { conversation, reason, .. } => {
+                return Err(format!("{conversation} had to be reloaded: {reason:?}"));
+            }
+            ClientEvent::LoggedIn { session, .. } => {
+                self.report.recovered += u64::from(session == SessionAnswer::Recovered);
+            }
+            ClientEvent::Ticket { saved, .. } => {
+                if client.saved.len() == SAVED {
+                    client.saved.remove(0);
+                }
+                client.saved.push(saved);
+            }
+            ClientEvent::ServerKeySeen(key) => return Err(format!("a pinned client was asked about {key}")),
+            ClientEvent::Negotiated(_) => {}
             other => return Err(format!("an event that the world does not know: {other:?}")),
         }
         Ok(())
@@ -513,13 +632,26 @@ impl World {
 
     fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
-        let text = |error: im_proto::AnswerError| error.to_string();
+        let text = |error: AnswerError| error.to_string();
         match event {
-            ServerEvent::Login(login) => {
-                session.connection.accept_login(self.now, &login.user, 0).map_err(text)?;
-                session.login = Some((login.user, login.device));
-                // The same device cannot be there twice: a client has one transport.
-                debug_assert_eq!(self.clients[session.client].transport, Some(transport));
+            ServerEvent::Ticket(ticket) => {
+                let delay = self.rng.u64(0..30);
+                self.at(delay, Event::Ticket { transport, ticket });
+            }
+            ServerEvent::Login(login) => self.log_in(transport, &login.user, login.device, login.resume)?,
+            ServerEvent::Resumed(login) => {
+                let of = &self.clients[session.client];
+                if (&login.user, &login.device) != (&of.user, &of.device) {
+                    return Err(format!("{}/{} came back as somebody else", of.user, of.device));
+                }
+                if session.ticket != Some(true) {
+                    return Err(format!("{}/{} was let in by a used ticket", login.user, login.device));
+                }
+                if self.rng.u64(0..10) == 0 {
+                    return session.connection.refuse_login(self.now, "come with your token").map_err(text);
+                }
+                self.report.resumed += 1;
+                self.log_in(transport, &login.user, login.device, login.resume)?;
             }
             ServerEvent::Message(message) => {
                 let delay = self.rng.u64(0..30);
@@ -536,7 +668,7 @@ impl World {
                 let items = self.log.items(user, device, &conversation, after, max_messages);
                 session.connection.fetched(&conversation, after, items).map_err(text)?;
             }
-            ServerEvent::Delivered { conversation, up_to } => {
+            ServerEvent::Delivered { conversation, up_to, .. } => {
                 let (user, device) = session.login.as_ref().ok_or("acked before the login")?;
                 self.log.advance(user, device, &conversation, up_to);
             }
@@ -549,6 +681,87 @@ impl World {
             other => return Err(format!("an event that the world does not know: {other:?}")),
         }
         Ok(())
+    }
+
+    fn unix_secs(&self) -> u64 {
+        WALL + self.now.as_micros() / 1_000_000
+    }
+
+    /// The store of used tickets answers.
+    fn ticket(&mut self, transport: u64, ticket: TicketUse) -> Outcome {
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        let fresh = self.used.spend(&ticket.id, ticket.expires, ticket.now);
+        session.ticket = Some(fresh);
+        if !fresh {
+            self.report.reused += 1;
+        } else if !self.spent.insert(ticket.id) {
+            return Err("a ticket was good twice".into());
+        }
+        match session.connection.ticket(self.now, fresh) {
+            Ok(()) | Err(AnswerError::State(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Somebody may come in: older connections of the device go, the session goes on, and a ticket is given.
+    fn log_in(&mut self, transport: u64, user: &str, device: String, resume: Option<ResumeRequest>) -> Outcome {
+        self.replace(transport, user, &device)?;
+        let text = |error: AnswerError| error.to_string();
+        let (unix_secs, ticket) = (self.unix_secs(), entropy(self.rng.u64(..)));
+        // Now and then the server does not know the session.
+        let continues = self.plan.tickets && self.rng.u64(0..8) > 0;
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        if continues {
+            let positions = resume.map_or_else(Vec::new, |resume| resume.positions);
+            let facts = positions.iter().map(|position| LogFacts {
+                epoch: 0,
+                oldest: 1,
+                head: self.log.conversation(user, &position.conversation).len() as u64,
+                acked: self.log.cursor(user, &device, &position.conversation),
+            });
+            let facts: Vec<_> = facts.collect();
+            let _ = session.connection.resume_login(self.now, user, unix_secs * 1000, &facts).map_err(text)?;
+        } else {
+            session.connection.accept_login(self.now, user, unix_secs * 1000).map_err(text)?;
+        }
+        (session.login, session.since) = (Some((user.into(), device)), self.now);
+        if self.plan.tickets {
+            let issued = session.connection.issue_ticket(&self.ticket_keys, unix_secs, 3600, ticket);
+            issued.map_err(|error| error.to_string())?;
+        }
+        // A client has one transport, and whoever logs in came by it.
+        debug_assert_eq!(self.clients[session.client].transport, Some(transport));
+        Ok(())
+    }
+
+    fn replace(&mut self, transport: u64, user: &str, device: &str) -> Outcome {
+        let online = self.sessions.iter().filter_map(|(id, session)| {
+            let (of, device) = session.login.as_ref()?;
+            let online = State::Online == session.connection.state();
+            (online && *id != transport && of == user).then(|| OnlineDevice {
+                session: *id,
+                device: device.clone(),
+                kind: DeviceKind(0),
+                since: session.since,
+            })
+        });
+        let online: Vec<_> = online.collect();
+        let new = NewDevice { device: device.into(), kind: DeviceKind(0) };
+        match DevicePolicy::default().decide(&online, &new) {
+            Decision::Refuse(rule) => Err(format!("{user}/{device} was refused: {rule}")),
+            Decision::Admit { kicks } => {
+                for kick in kicks {
+                    self.report.replaced += 1;
+                    if kick.code != CloseCode::REPLACED {
+                        return Err(format!("{user}/{device} threw another device out"));
+                    }
+                    if let Some(session) = self.sessions.get_mut(&kick.session) {
+                        session.connection.close(self.now, kick.code, &kick.reason.to_string());
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Everything was handed over, answered and acked.

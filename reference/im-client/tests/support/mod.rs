@@ -211,7 +211,7 @@ async fn serve(
                         }
                         continue;
                     }
-                    if let ServerEvent::Delivered { conversation, up_to } = &event {
+                    if let ServerEvent::Delivered { conversation, up_to, .. } = &event {
                         shared.acked.lock().unwrap().push((conversation.id.clone(), *up_to));
                     }
                     shared.log.lock().unwrap().answer(&mut connection, &me, event).unwrap();

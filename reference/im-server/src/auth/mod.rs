@@ -3,10 +3,10 @@
 mod jwt;
 mod jwt_provider;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use im_proto::LoginRequest;
+use im_proto::{LoginRequest, ResumedLogin};
 
 pub use jwt::{JwtAuthenticator, MIN_SECRET_LEN, TokenError, TokenIssuer};
 
@@ -35,6 +35,19 @@ pub trait Authenticator: Send + Sync + 'static {
     /// The id of the user who logs in. It may differ from the one that the client claims, but must be a valid name
     /// ([`im_proto::valid_name`]). The client's login timeout runs meanwhile.
     fn authenticate<'a>(&'a self, login: &'a LoginRequest) -> BoxFuture<'a, Result<Arc<str>, AuthError>>;
+
+    /// For how long a device that logged in may come back with a ticket in place of its token, at most a day. `None`, the default,
+    /// gives no tickets.
+    fn ticket_lifetime(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether a device that comes back with a ticket may still log in; that it is the user's device is proven. The default
+    /// refuses, and the client comes with its token.
+    fn resume<'a>(&'a self, login: &'a ResumedLogin) -> BoxFuture<'a, Result<(), AuthError>> {
+        let _ = login;
+        Box::pin(async { Err(AuthError::Refused("log in with your token".into())) })
+    }
 
     /// Whether it may guard a listener at this address; [`Server::serve`](crate::Server::serve) asks before it accepts
     /// anybody. The error says what to do instead.
@@ -93,6 +106,14 @@ impl OpenLoopback {
 impl Authenticator for OpenLoopback {
     fn authenticate<'a>(&'a self, login: &'a LoginRequest) -> BoxFuture<'a, Result<Arc<str>, AuthError>> {
         Box::pin(async move { Ok(Arc::from(login.user.as_str())) })
+    }
+
+    fn ticket_lifetime(&self) -> Option<Duration> {
+        Some(Duration::from_secs(3600))
+    }
+
+    fn resume<'a>(&'a self, _login: &'a ResumedLogin) -> BoxFuture<'a, Result<(), AuthError>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn check_listener(&self, address: SocketAddr) -> Result<(), String> {

@@ -4,18 +4,19 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use im_proto::{
-    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Instant, LoginRequest, RefusalCode, ServerEvent,
-    Submission, valid_name,
+    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Entropy, Instant, RefusalCode, ServerEvent, Submission,
+    valid_name,
 };
 
 use super::appender::{Appender, Outcome, Submitted};
 use super::questions::{Answer, Device, Question};
-use super::{DRAIN, Member, STALL, Services, Session, Wake};
+use super::{DRAIN, Entrant, Member, STALL, Services, Session, Wake};
 use crate::auth::AuthError;
 use crate::clock;
 use crate::conversation;
 use crate::hub::Mail;
 use crate::store::{Append, ConversationKey, NewMessage, StoreError};
+use crate::tickets::MAX_LIFETIME;
 use crate::transport::{Input, Transport};
 
 impl<T: Transport> Session<T> {
@@ -33,7 +34,19 @@ impl<T: Transport> Session<T> {
                 let authenticator = self.services.authenticator.clone();
                 self.login = Some(Box::pin(async move {
                     let result = authenticator.authenticate(&request).await;
-                    (request, result)
+                    (Entrant { user: request.user, device: request.device, by_ticket: false }, result)
+                }));
+            }
+            ServerEvent::Ticket(ticket) => {
+                let fresh = self.services.tickets.spend(&ticket);
+                let result = self.connection.ticket(now, fresh);
+                self.answered(now, result);
+            }
+            ServerEvent::Resumed(login) => {
+                let authenticator = self.services.authenticator.clone();
+                self.login = Some(Box::pin(async move {
+                    let result = authenticator.resume(&login).await.map(|()| Arc::from(login.user.as_str()));
+                    (Entrant { user: login.user, device: login.device, by_ticket: true }, result)
                 }));
             }
             ServerEvent::Message(message) => self.message(now, message),
@@ -44,7 +57,7 @@ impl<T: Transport> Session<T> {
                     self.questions.ask(Question::Fetch { conversation, key, after, messages, bytes });
                 }
             }
-            ServerEvent::Delivered { conversation, up_to } => {
+            ServerEvent::Delivered { conversation, up_to, .. } => {
                 if let Some(key) = self.key(now, &conversation) {
                     self.questions.advance(key, up_to);
                 }
@@ -171,7 +184,7 @@ impl<T: Transport> Session<T> {
         self.member.as_ref().map(|member| &*member.device.user)
     }
 
-    fn logged_in(&mut self, now: Instant, request: &LoginRequest, result: Result<Arc<str>, AuthError>) {
+    fn logged_in(&mut self, now: Instant, request: &Entrant, result: Result<Arc<str>, AuthError>) {
         let user = match result {
             Ok(user) if valid_name(&user) => user,
             Ok(_) => {
@@ -196,6 +209,7 @@ impl<T: Transport> Session<T> {
             // It was closed while the login was checked.
             return self.answered(now, Err(error));
         }
+        self.give_ticket();
         let device = Device { user, device: Arc::from(request.device.as_str()) };
         let membership = self.services.hub.join(&device.user, &device.device);
         let Services { store, hub, .. } = &*self.services;
@@ -208,9 +222,22 @@ impl<T: Transport> Session<T> {
             transport = T::NAME,
             suite = negotiated.and_then(|negotiated| negotiated.suite.name()),
             format = negotiated.map(|negotiated| negotiated.format_name),
+            by_ticket = request.by_ticket,
             "login"
         );
         self.member = Some(Member { device, membership, appender });
+    }
+
+    /// With it the device comes back without its token. Without one it logs in as it did now, so nothing is lost by a failure.
+    fn give_ticket(&mut self) {
+        let Some(lifetime) = self.services.authenticator.ticket_lifetime() else { return };
+        let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).min(MAX_LIFETIME);
+        let now = clock::unix_ms() / 1000;
+        let entropy = Entropy::from_rng(&mut getrandom::SysRng);
+        let (Some(keys), Ok(entropy)) = (self.services.tickets.keys(now), entropy) else { return };
+        if let Err(error) = self.connection.issue_ticket(&keys, now, lifetime, entropy) {
+            tracing::warn!(%error, "a ticket was not given");
+        }
     }
 
     fn stored(&mut self, now: Instant, outcome: Outcome) {

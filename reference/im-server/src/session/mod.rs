@@ -15,18 +15,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use im_codec::Snowflake;
-use im_proto::{
-    CloseCode, Closed, Connection, Entropy, Instant, LoginRequest, Server, ServerConfig, encode_plain_close,
-};
+use im_proto::{Arrival, CloseCode, Closed, Connection, Entropy, Instant, Server, ServerConfig, encode_plain_close};
 use tokio::sync::watch;
 
 use self::appender::{Appender, Outcome};
 use self::questions::{Answer, Device, Questions};
 use crate::auth::{AuthError, Authenticator};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::Slot;
 use crate::store::Store;
+use crate::tickets::Tickets;
 use crate::transport::{Input, Transport};
 
 /// Output is gathered up to so many bytes before it is flushed.
@@ -44,6 +43,7 @@ pub(crate) struct Services {
     pub(crate) hub: Arc<Hub>,
     pub(crate) ids: Mutex<Snowflake>,
     pub(crate) clock: Clock,
+    pub(crate) tickets: Tickets,
     /// True when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -61,7 +61,15 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-type Login = BoxFuture<'static, (LoginRequest, Result<Arc<str>, AuthError>)>;
+/// Who wants to come in, by a token or a ticket.
+struct Entrant {
+    /// As the client says.
+    user: String,
+    device: String,
+    by_ticket: bool,
+}
+
+type Login = BoxFuture<'static, (Entrant, Result<Arc<str>, AuthError>)>;
 
 struct Session<T> {
     services: Arc<Services>,
@@ -104,7 +112,7 @@ enum Wake {
     Read(std::io::Result<Input>),
     Written(std::io::Result<usize>),
     Flushed(std::io::Result<()>),
-    Login(LoginRequest, Result<Arc<str>, AuthError>),
+    Login(Entrant, Result<Arc<str>, AuthError>),
     Stored(Outcome),
     Answer(Answer),
     Mail(Mail),
@@ -121,7 +129,13 @@ pub(crate) async fn drive<T: Transport>(
 ) {
     let now = services.clock.now();
     let entropy = Entropy::from_rng(&mut getrandom::SysRng).map_err(im_proto::ConnectError::from);
-    let connection = match entropy.and_then(|entropy| Connection::server(services.config.clone(), entropy, now)) {
+    let mut arrival = Arrival::at(clock::unix_ms() / 1000);
+    arrival.address = peer.map(|peer| peer.ip().to_string().into_bytes()).unwrap_or_default();
+    if services.authenticator.ticket_lifetime().is_some() {
+        arrival.tickets = services.tickets.keys(arrival.unix_secs);
+    }
+    let connection = entropy.and_then(|entropy| Connection::server_for(services.config.clone(), arrival, entropy, now));
+    let connection = match connection {
         Ok(connection) => connection,
         Err(error) => {
             tracing::error!(%error, "a connection could not be served");

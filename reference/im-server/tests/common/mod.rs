@@ -143,6 +143,10 @@ impl Peer {
     pub async fn event(&mut self) -> ClientEvent {
         loop {
             if let Some(event) = self.connection.poll_event() {
+                if matches!(event, ClientEvent::Ticket { .. }) {
+                    // The connection keeps it; these clients store nothing.
+                    continue;
+                }
                 return event;
             }
             self.flush().await;
