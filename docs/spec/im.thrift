@@ -4,7 +4,7 @@ namespace * im.v2
 
 // As one of its members names it.
 struct Conversation {
-  1: optional i32 kind, // 1 private
+  1: optional i32 kind, // 1 private, 2 group, 3 room, 4 broadcast
   2: optional string id, // private: the other user
 }
 
@@ -51,6 +51,7 @@ struct Refused { // 34
   1: optional i32 code,
   2: optional string reason,
   3: optional bool retry,
+  4: optional i32 retry_after_ms,
 }
 
 struct Deliver { // 35
@@ -61,9 +62,30 @@ struct Deliver { // 35
   5: optional i64 time_ms,
   6: optional i32 content_type,
   7: optional binary content,
+  8: optional i32 kind, // 0 message, 1 recall, 2 edit, 3 reaction, 4 reaction taken away, 5 recalled
+  9: optional i64 about,
 }
 
 struct Delivered { // 36
   1: Conversation conversation,
   2: optional i64 up_to,
+}
+
+struct Recall { // 37
+  1: Conversation to,
+  2: optional i64 about,
+}
+
+struct Edit { // 38
+  1: Conversation to,
+  2: optional i64 about,
+  3: optional i32 content_type,
+  4: optional binary content,
+}
+
+struct Reaction { // 39
+  1: Conversation to,
+  2: optional i64 about,
+  3: optional string text, // 1 to 64 bytes
+  4: optional bool remove,
 }

@@ -270,6 +270,12 @@ code! {
         DELIVER = 35, "deliver";
         /// This device has all messages of a conversation up to a seq.
         DELIVERED = 36, "delivered";
+        /// Takes a message back.
+        RECALL = 37, "recall";
+        /// Gives a message other content.
+        EDIT = 38, "edit";
+        /// Adds a reaction to a message or takes it away.
+        REACTION = 39, "reaction";
     }
 }
 

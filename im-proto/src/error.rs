@@ -65,6 +65,12 @@ pub enum Error {
         /// Which name.
         field: &'static str,
     },
+    /// A conversation of a kind that this packet may not name.
+    #[error("a conversation of kind {kind} has no positions: private (1), group (2) and broadcast (4) have")]
+    ConversationKind {
+        /// The kind.
+        kind: u32,
+    },
     /// The peer had more deliveries in flight than this side allows.
     #[error("more than {max} deliveries are unacked, which is the limit that the login named")]
     ReceiveMax {
@@ -131,6 +137,7 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
+            | Self::ConversationKind { .. }
             | Self::ReceiveMax { .. }
             | Self::Gap { .. } => Fault::PeerViolated,
             Self::PeerLimit { .. } => Fault::PeerIncompatible,
@@ -162,6 +169,7 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
+            | Self::ConversationKind { .. }
             | Self::ReceiveMax { .. } => CloseCode::PROTOCOL,
             Self::PeerLimit { .. } => CloseCode::UNSUPPORTED,
             Self::Gap { .. } => CloseCode::RESYNC,
@@ -190,6 +198,9 @@ pub enum SendError<M> {
     /// The target is not a valid conversation.
     #[error("the target is not a valid conversation: 1 to 128 bytes without control characters")]
     InvalidTarget(M),
+    /// The command is about no entry, or its reaction is not a valid one.
+    #[error("the command is about no entry, or its reaction is not 1 to 64 bytes without control characters")]
+    InvalidCommand(M),
 }
 
 /// Why a server's answer was not taken.

@@ -15,6 +15,7 @@ pub mod call;
 mod close;
 mod config;
 mod connection;
+mod entry;
 mod error;
 mod feed;
 mod inbox;
@@ -22,6 +23,7 @@ mod keepalive;
 mod link;
 mod outbox;
 pub mod policy;
+pub mod rights;
 mod time;
 mod timer;
 
@@ -32,6 +34,7 @@ pub use connection::{
     Client, ClientEvent, Connection, Delivery, LoginRequest, Role, Server, ServerEvent, State, Stats, Submission,
     Transmit,
 };
+pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
 pub use error::{AnswerError, ConnectError, Error, Fault, SendError};
 pub use feed::FeedItem;
 pub use inbox::AckToken;

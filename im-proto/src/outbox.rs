@@ -8,6 +8,7 @@ use im_serial::Body;
 use im_serial::body::{Conversation, Send};
 
 use crate::backoff::Backoff;
+use crate::entry::Command;
 use crate::time::Instant;
 
 /// The sender's id of a message, stable over retries, unique per user and device.
@@ -52,6 +53,34 @@ impl fmt::Debug for Message {
     }
 }
 
+/// What waits for an answer, and is sent again until it comes.
+pub(crate) trait Outgoing {
+    /// What it allocates, in bytes.
+    fn allocated(&self) -> usize;
+    fn into_body(self) -> Body;
+}
+
+impl Outgoing for Message {
+    fn allocated(&self) -> usize {
+        self.content.capacity() + self.to.id.capacity()
+    }
+
+    fn into_body(self) -> Body {
+        let Self { to, content_type, content } = self;
+        Body::Send(Send { to, content_type, content })
+    }
+}
+
+impl Outgoing for Command {
+    fn allocated(&self) -> usize {
+        self.change.allocated() + self.to.id.capacity()
+    }
+
+    fn into_body(self) -> Body {
+        self.into_body()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// To be sent, not before the given moment.
@@ -89,16 +118,15 @@ impl Outbox {
         Self { entries: VecDeque::new(), bytes: 0, max_bytes, max_tries, backoff, next_id }
     }
 
-    /// Queues a message, or gives it back when there is no room. One message always fits into an empty outbox.
-    pub(crate) fn push(&mut self, message: Message) -> Result<PacketId, Message> {
-        let cost = ENTRY_OVERHEAD + message.content.capacity() + message.to.id.capacity();
+    /// Queues a message or a command, or gives it back when there is no room. One always fits into an empty outbox.
+    pub(crate) fn push<T: Outgoing>(&mut self, message: T) -> Result<PacketId, T> {
+        let cost = ENTRY_OVERHEAD.saturating_add(message.allocated());
         if !self.entries.is_empty() && self.bytes.saturating_add(cost) > self.max_bytes {
             return Err(message);
         }
         let id = PacketId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1) & (u64::MAX >> 1);
-        let Message { to, content_type, content } = message;
-        let body = Body::Send(Send { to, content_type, content });
+        let body = message.into_body();
         self.entries.push_back(Entry { id, body, cost, tries: 0, phase: Phase::Waiting(None) });
         self.bytes += cost;
         Ok(id)

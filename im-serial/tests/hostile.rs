@@ -225,5 +225,4 @@ fn damaged_bodies_stay_within_the_budget() {
 #[test]
 fn the_counter_counts() {
     assert!(measure(|| drop(std::hint::black_box(vec![0u8; 1 << 20]))).bytes_max >= 1 << 20);
-    assert_eq!(classes().len(), 22, "the other tests know the number");
 }

@@ -17,6 +17,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 fn samples() -> Vec<(Kind, Value)> {
     let bob = json!({"kind": 1, "id": "bob"});
+    let team = json!({"kind": 2, "id": "team"});
     vec![
         (Kind::Login, json!({"user": "alice", "device": "phone", "token": "", "receive_max": 64})),
         (
@@ -31,12 +32,15 @@ fn samples() -> Vec<(Kind, Value)> {
             Kind::Stored,
             json!({"conversation": bob, "message_id": "1175430285918216192", "seq": 1, "time_ms": 1_700_000_000_123u64, "duplicate": false, "in_stream": true}),
         ),
-        (Kind::Refused, json!({"code": 2, "reason": "used before", "retry": false})),
+        (Kind::Refused, json!({"code": 2, "reason": "used before", "retry": true, "retry_after_ms": 1500})),
         (
             Kind::Deliver,
-            json!({"conversation": bob, "from": "bob", "message_id": "18446744073709551615", "seq": 300, "time_ms": 0, "content_type": 200, "content": "AAH/"}),
+            json!({"conversation": bob, "from": "bob", "message_id": "18446744073709551615", "seq": 300, "time_ms": 0, "content_type": 200, "content": "AAH/", "kind": 2, "about": 299}),
         ),
         (Kind::Delivered, json!({"conversation": bob, "up_to": 300})),
+        (Kind::Recall, json!({"to": bob, "about": 299})),
+        (Kind::Edit, json!({"to": team, "about": 1, "content_type": 1, "content": "YmV0dGVy"})),
+        (Kind::Reaction, json!({"to": team, "about": 70_000, "text": "👍", "remove": true})),
     ]
 }
 

@@ -3,7 +3,6 @@
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -16,6 +15,7 @@ use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
 use crate::close::{Closed, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
+use crate::entry::{Entry, Parts};
 use crate::error::{ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::keepalive::Keepalive;
@@ -24,7 +24,10 @@ use crate::outbox::{Message, Outbox, PacketId};
 use crate::time::Instant;
 use crate::timer::Timer;
 
-/// A message that arrived: in order within its conversation, and once.
+mod commands;
+
+/// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
+/// was recalled. In order within its conversation, and once.
 #[derive(PartialEq, Eq)]
 pub struct Delivery {
     /// The conversation, as this user names it.
@@ -37,12 +40,20 @@ pub struct Delivery {
     pub seq: u64,
     /// When it was stored, in Unix milliseconds.
     pub time_ms: u64,
-    /// See [`crate::content_type`].
-    pub content_type: u32,
-    /// The content.
-    pub content: Vec<u8>,
-    /// Give it to [`Connection::ack`] when the message is safe with the application.
+    /// What it is.
+    pub entry: Entry,
+    /// Another device of this user sent it.
+    pub own: bool,
+    /// Give it to [`Connection::ack`] when the entry is safe with the application.
     pub token: AckToken,
+}
+
+impl Delivery {
+    /// Whether the application counts it as unread until the user's read position is at its seq: messages of others only.
+    /// Commands and what is left of recalled messages never do.
+    pub const fn counts_as_unread(&self) -> bool {
+        self.entry.is_message() && !self.own
+    }
 }
 
 impl fmt::Debug for Delivery {
@@ -51,7 +62,7 @@ impl fmt::Debug for Delivery {
             .field("conversation", &self.conversation)
             .field("from", &self.from)
             .field("seq", &self.seq)
-            .field("content", &format_args!("<{} bytes>", self.content.len()))
+            .field("entry", &self.entry)
             .finish_non_exhaustive()
     }
 }
@@ -69,7 +80,7 @@ pub enum ClientEvent {
         /// The server's clock, in Unix milliseconds.
         server_time_ms: u64,
     },
-    /// A message of this client is durable.
+    /// A message or command of this client is durable.
     Stored {
         /// The message.
         packet_id: PacketId,
@@ -82,7 +93,7 @@ pub enum ClientEvent {
         /// When it was stored, in Unix milliseconds.
         time_ms: u64,
     },
-    /// A message of this client was refused for good; it is not stored.
+    /// A message or command of this client was refused for good; it is not stored.
     Refused {
         /// The message.
         packet_id: PacketId,
@@ -96,7 +107,7 @@ pub enum ClientEvent {
         /// The message.
         packet_id: PacketId,
     },
-    /// A message for this device.
+    /// An entry of a conversation for this device.
     Message(Delivery),
     /// The server's record of what this device has is ahead of this connection's: the messages between were acked by an
     /// earlier or another run of the device. A delivery of `next` follows.
@@ -120,6 +131,8 @@ pub struct Client {
     outbox: Outbox,
     inbox: Inbox,
     login_due: bool,
+    /// The user's id as the server knows it; empty before the first login.
+    user: String,
     send_max: u32,
     /// Connections that failed since the last login.
     failures: u32,
@@ -134,7 +147,7 @@ impl Connection<Client> {
         let outbox = Outbox::new(config.outbox_bytes, config.max_tries, config.retry, &mut rng);
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
-        let role = Client { config, rng, outbox, inbox, login_due: false, send_max: 0, failures: 0 };
+        let role = Client { config, rng, outbox, inbox, login_due: false, user: String::new(), send_max: 0, failures: 0 };
         Ok(Self::new(role, State::Offline, Link::Down, max_body))
     }
 
@@ -209,20 +222,21 @@ impl Client {
     }
 
     fn deliver(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, deliver: Deliver) -> Result<(), Error> {
-        let Deliver { conversation, from, message_id, seq, time_ms, content_type, content } = deliver;
+        let Deliver { conversation, from, message_id, seq, time_ms, content_type, content, kind, about } = deliver;
         if !self.take(events, &conversation, seq, false)? {
             core.stats.duplicates += 1;
             return Ok(());
         }
         let token = self.inbox.token(conversation.clone(), seq);
+        let own = from == self.user;
         events.push_back(ClientEvent::Message(Delivery {
             conversation,
             from,
             message_id,
             seq,
             time_ms,
-            content_type,
-            content,
+            entry: Entry::from_parts(seq, Parts { kind, about, content_type, content }),
+            own,
             token,
         }));
         Ok(())
@@ -255,7 +269,7 @@ impl Client {
 
     fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
         let packet_id = PacketId(id);
-        let Refused { code, reason, retry } = refused;
+        let Refused { code, reason, retry, .. } = refused;
         if retry && self.outbox.postpone(packet_id, now, &mut self.rng) {
             return;
         }
@@ -308,6 +322,7 @@ impl Machine for Client {
                 core.keepalive = Some(Keepalive::new(secs(heartbeat_secs), secs(idle_secs), now));
                 self.send_max = send_max.max(1);
                 self.failures = 0;
+                self.user.clone_from(&user);
                 events.push_back(ClientEvent::LoggedIn { user, server_time_ms });
                 Ok(())
             }

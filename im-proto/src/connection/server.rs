@@ -10,19 +10,22 @@ use core::fmt;
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::Entropy;
 use im_serial::Body;
-use im_serial::body::{Conversation, ConversationKind, Delivered, Login, LoginOk, Refused, Send, Stored};
+use im_serial::body::{Conversation, Delivered, Login, LoginOk, Refused, Stored};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
 use crate::close::{CloseCode, Closed, RefusalCode};
 use crate::config::{ServerConfig, content_fits, valid_name};
+use crate::entry::Command;
 use crate::error::{AnswerError, ConnectError, Error};
-use crate::feed::{Feed, FeedItem, Question};
+use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::keepalive::Keepalive;
 use crate::link::{Link, Negotiated};
 use crate::outbox::PacketId;
 use crate::time::Instant;
 use crate::timer::Timer;
+
+mod submit;
 
 /// Who wants to log in.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl fmt::Debug for LoginRequest {
 pub struct Submission {
     /// The sender's id of the message; with user and device it identifies the message over retries.
     pub packet_id: PacketId,
-    /// Where to; a valid name of a known kind.
+    /// Where to: a valid name of a private conversation, a group or a room.
     pub to: Conversation,
     /// See [`crate::content_type`].
     pub content_type: u32,
@@ -73,8 +76,18 @@ pub enum ServerEvent {
     Negotiated(Negotiated),
     /// Answer with [`Connection::accept_login`] or [`Connection::refuse_login`]. Nothing else is read until then.
     Login(LoginRequest),
-    /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`].
+    /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`]. Who may send where is the
+    /// application's to decide; [`crate::rights`] helps.
     Message(Submission),
+    /// A command about an earlier entry. Put it into the log at a place of its own, then answer as for a message. Who may is
+    /// the application's to decide; [`crate::rights`] helps. From a recall on the places of the message and of each edit of
+    /// it are [`Entry::Recalled`](crate::Entry::Recalled) for every device.
+    Command {
+        /// The sender's id of the command; as of a message.
+        packet_id: PacketId,
+        /// The command: to a private conversation or a group, well formed and within the limits.
+        command: Command,
+    },
     /// Answer with [`Connection::unread`]: the conversations in which this device lacks messages.
     Unread {
         /// No more than so many.
@@ -233,6 +246,12 @@ impl Connection<Server> {
         }
     }
 
+    /// The message at `seq` was recalled, and the log has no content for it any more. Tell every connection of every user
+    /// of the conversation, at once: entries that this one fetched and did not transmit yet lose the content.
+    pub fn recalled(&mut self, conversation: &Conversation, seq: u64) {
+        self.role.feed.recalled(conversation, seq);
+    }
+
     /// Answers [`ServerEvent::Unread`]. `complete` when there are no more such conversations than given.
     pub fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
         self.role.feed.unread(heads, complete)
@@ -257,30 +276,18 @@ impl Connection<Server> {
 
 impl Server {
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
-        let refused = Refused { code: u32::from(code.0), reason: crate::close::cut_reason(reason.into()), retry };
+        let reason = crate::close::cut_reason(reason.into());
+        let refused = Refused { code: u32::from(code.0), reason, retry, retry_after_ms: 0 };
         self.answers.push_back((id, refused.into()));
     }
+}
 
-    /// Refuses at once what no store should see.
-    fn submit(&mut self, events: &mut VecDeque<ServerEvent>, id: u64, send: Send) {
-        let Send { to, content_type, content } = send;
-        let refusal = if to.kind != ConversationKind::Private as u32 {
-            Some((RefusalCode::INVALID, "this server knows private conversations (kind 1) only"))
-        } else if !valid_name(&to.id) {
-            Some((RefusalCode::INVALID, "the target is not a valid name: 1 to 128 bytes without control characters"))
-        } else if content.len() > self.config.max_content {
-            Some((RefusalCode::TOO_LARGE, "the content is over this server's limit: send it as a file"))
-        } else if id == 0 {
-            Some((RefusalCode::INVALID, "the packet id of a message must not be zero"))
-        } else {
-            None
-        };
-        if let Some((code, reason)) = refusal {
-            return self.refuse(id, code, reason, false);
-        }
-        self.unanswered = self.unanswered.saturating_add(1);
-        events.push_back(ServerEvent::Message(Submission { packet_id: PacketId(id), to, content_type, content }));
+/// A conversation in which the devices of this user have positions.
+fn check_position(conversation: &Conversation) -> Result<(), Error> {
+    if !has_positions(conversation) {
+        return Err(Error::ConversationKind { kind: conversation.kind });
     }
+    if valid_name(&conversation.id) { Ok(()) } else { Err(Error::Name { field: "conversation" }) }
 }
 
 impl Machine for Server {
@@ -339,10 +346,20 @@ impl Machine for Server {
                 self.submit(events, id, send);
                 Ok(())
             }
+            (State::Online, Body::Recall(body)) => {
+                self.command(events, id, body.into());
+                Ok(())
+            }
+            (State::Online, Body::Edit(body)) => {
+                self.command(events, id, body.into());
+                Ok(())
+            }
+            (State::Online, Body::Reaction(body)) => {
+                self.command(events, id, body.into());
+                Ok(())
+            }
             (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
-                if conversation.kind != ConversationKind::Private as u32 || !valid_name(&conversation.id) {
-                    return Err(Error::Name { field: "conversation" });
-                }
+                check_position(&conversation)?;
                 if self.feed.acked(&conversation, up_to) {
                     events.push_back(ServerEvent::Delivered { conversation, up_to });
                 }
@@ -410,3 +427,6 @@ impl Machine for Server {
         self.answers.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

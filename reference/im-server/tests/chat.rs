@@ -17,7 +17,7 @@ async fn two_users_chat_over_tcp_and_websocket() {
     let id = alice.send("bob", "hello");
     assert_eq!(alice.stored().await, (id, 1));
     let delivery = bob.message().await;
-    assert_eq!((delivery.from.as_str(), delivery.seq, &*delivery.content), ("alice", 1, b"hello".as_slice()));
+    assert_eq!((delivery.from.as_str(), delivery.seq, delivery.entry.content()), ("alice", 1, b"hello".as_slice()));
     let id = bob.send("alice", "hello yourself");
     assert_eq!(bob.stored().await, (id, 2));
     assert_eq!(alice.text().await, "hello yourself");
@@ -65,7 +65,7 @@ async fn what_was_sent_while_offline_is_delivered_after_login_and_only_until_it_
     let text = loop {
         // What this device had said itself comes back as a fact, not as a message.
         if let ClientEvent::Message(delivery) = bob.event().await {
-            break String::from_utf8(delivery.content).unwrap();
+            break String::from_utf8(delivery.entry.content().to_vec()).unwrap();
         }
     };
     assert_eq!(text, "after the restart");

@@ -37,6 +37,11 @@ impl<T: Transport> Session<T> {
                 }));
             }
             ServerEvent::Message(message) => self.message(now, message),
+            ServerEvent::Command { packet_id, .. } => {
+                let reason = "this server stores messages only: nothing can be recalled, edited or reacted to";
+                let result = self.connection.refused(packet_id, RefusalCode::INVALID, reason, false);
+                self.answered(now, result);
+            }
             ServerEvent::Unread { limit } => self.questions.ask(Question::Unread { limit }),
             ServerEvent::Fetch { conversation, after, max_messages, max_bytes } => {
                 if let Some(key) = self.key(now, &conversation) {

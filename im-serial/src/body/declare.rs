@@ -1,15 +1,6 @@
-//! The bodies of version 2, each declared once: one declaration gives the struct, its serde names and its protobuf tags.
-//!
-//! A field that is missing on the wire has its default (empty, zero, false), in every format; an unknown field is
-//! skipped. Both let a newer peer talk to an older one.
+//! How bodies are declared.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
-
-use crate::class::{Class, Declared, Record};
-#[cfg(any(feature = "serde", feature = "protobuf"))]
-use crate::wire::{Make, Visit};
 
 /// Declares the bodies. The tag is that of protobuf and thrift; `[..]` holds the protobuf type; `as "module"` the serde helper; `redacted` keeps a
 /// field out of `Debug`, as byte strings always are.
@@ -171,145 +162,10 @@ macro_rules! debug_field {
 }
 
 /// Stands in `Debug` for content and tokens, so that they never reach a log line.
-struct Redacted(usize);
+pub(super) struct Redacted(pub(super) usize);
 
 impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{} bytes>", self.0)
-    }
-}
-
-/// What kind of conversation a [`Conversation`] names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConversationKind {
-    /// With one other user.
-    Private = 1,
-}
-
-wire_struct! {
-    /// A conversation as one of its members names it: for a private one, the other user.
-    #[derive(Eq, PartialOrd, Ord, Hash)]
-    Conversation {
-        /// See [`ConversationKind`].
-        1 [uint32] kind: u32;
-        /// The other user's id, for a private conversation.
-        2 [string] id: String as "crate::text::string";
-    }
-}
-
-impl Conversation {
-    /// The private conversation with `user`.
-    ///
-    /// ```
-    /// # use im_serial::body::Conversation;
-    /// assert_eq!(Conversation::private("bob").to_string(), "private:bob");
-    /// ```
-    pub fn private(user: impl Into<String>) -> Self {
-        Self { kind: ConversationKind::Private as u32, id: user.into() }
-    }
-}
-
-impl fmt::Display for Conversation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            1 => write!(f, "private:{}", self.id),
-            other => write!(f, "kind {other}:{}", self.id),
-        }
-    }
-}
-
-bodies! {
-    /// Who the client is. The first packet of a client inside the sealed channel.
-    Login = 16 {
-        /// The user's id.
-        1 [string] user: String as "crate::text::string";
-        /// The device's id, chosen by the client and stable over restarts.
-        2 [string] device: String as "crate::text::string";
-        /// Proof that the client is the user; what it must be is the server's policy. May be empty.
-        3 [string] token: String as "crate::text::string" => redacted;
-        /// How many deliveries may be unacked at once; 0 asks for none at all.
-        4 [uint32] receive_max: u32;
-    }
-    /// The login was accepted.
-    LoginOk = 17 {
-        /// The user's id as the server knows it.
-        1 [string] user: String as "crate::text::string";
-        /// The server's clock, in Unix milliseconds.
-        2 [uint64] server_time_ms: u64;
-        /// A side that sent nothing for so many seconds sends a ping.
-        3 [uint32] heartbeat_secs: u32;
-        /// A side that heard nothing for so many seconds closes.
-        4 [uint32] idle_secs: u32;
-        /// How many messages may be sent and not yet answered.
-        5 [uint32] send_max: u32;
-    }
-    /// The last packet of a side.
-    Close = 18 {
-        /// A close code, see the specification.
-        1 [uint32] code: u32;
-        /// For people: what happened and what to do.
-        2 [string] reason: String as "crate::text::string";
-    }
-    /// Asks for a sign of life.
-    Ping = 19 {}
-    /// Answers a ping.
-    Pong = 20 {}
-    /// A message to be stored and delivered. The packet id of its header identifies it over retries.
-    Send = 32 {
-        /// Where to.
-        1 [message, required] to: Conversation;
-        /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
-        2 [uint32] content_type: u32;
-        /// The content.
-        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
-    }
-    /// The message whose packet id the header repeats is durable.
-    Stored = 33 {
-        /// The conversation, as the sender names it.
-        1 [message, required] conversation: Conversation;
-        /// The server's id of the message.
-        2 [uint64] message_id: u64 as "crate::text::id";
-        /// Its place in the conversation: dense, from 1.
-        3 [uint64] seq: u64;
-        /// When it was stored, in Unix milliseconds.
-        4 [uint64] time_ms: u64;
-        /// It was stored by an earlier try.
-        5 [bool] duplicate: bool;
-        /// This packet also takes the message's place in the device's own stream: the receiver counts `seq` as had.
-        6 [bool] in_stream: bool;
-    }
-    /// The message whose packet id the header repeats was not stored.
-    Refused = 34 {
-        /// A refusal code, see the specification.
-        1 [uint32] code: u32;
-        /// For people: what happened and what to do.
-        2 [string] reason: String as "crate::text::string";
-        /// The same packet may be sent again later.
-        3 [bool] retry: bool;
-    }
-    /// A stored message for this device.
-    Deliver = 35 {
-        /// The conversation, as the receiver names it.
-        1 [message, required] conversation: Conversation;
-        /// Who sent it.
-        2 [string] from: String as "crate::text::string";
-        /// The server's id of the message.
-        3 [uint64] message_id: u64 as "crate::text::id";
-        /// Its place in the conversation: dense, from 1.
-        4 [uint64] seq: u64;
-        /// When it was stored, in Unix milliseconds.
-        5 [uint64] time_ms: u64;
-        /// What the content is, as in `Send`.
-        6 [uint32] content_type: u32;
-        /// The content.
-        7 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
-    }
-    /// This device has every message of the conversation up to and including `up_to`.
-    Delivered = 36 {
-        /// The conversation, as this device names it.
-        1 [message, required] conversation: Conversation;
-        /// The highest seq of the run without a gap.
-        2 [uint64] up_to: u64;
     }
 }

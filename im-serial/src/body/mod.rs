@@ -1,0 +1,150 @@
+//! The bodies of version 2, each declared once: one declaration gives the struct, its serde names and its protobuf tags.
+//!
+//! A field that is missing on the wire has its default (empty, zero, false), in every format; an unknown field is
+//! skipped. Both let a newer peer talk to an older one.
+
+#[macro_use]
+mod declare;
+mod conversation;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::class::{Class, Declared, Record};
+#[cfg(any(feature = "serde", feature = "protobuf"))]
+use crate::wire::{Make, Visit};
+
+pub use conversation::{Conversation, ConversationKind};
+use declare::Redacted;
+
+bodies! {
+    /// Who the client is. The first packet of a client inside the sealed channel.
+    Login = 16 {
+        /// The user's id.
+        1 [string] user: String as "crate::text::string";
+        /// The device's id, chosen by the client and stable over restarts.
+        2 [string] device: String as "crate::text::string";
+        /// Proof that the client is the user; what it must be is the server's policy. May be empty.
+        3 [string] token: String as "crate::text::string" => redacted;
+        /// How many deliveries may be unacked at once; 0 asks for none at all.
+        4 [uint32] receive_max: u32;
+    }
+    /// The login was accepted.
+    LoginOk = 17 {
+        /// The user's id as the server knows it.
+        1 [string] user: String as "crate::text::string";
+        /// The server's clock, in Unix milliseconds.
+        2 [uint64] server_time_ms: u64;
+        /// A side that sent nothing for so many seconds sends a ping.
+        3 [uint32] heartbeat_secs: u32;
+        /// A side that heard nothing for so many seconds closes.
+        4 [uint32] idle_secs: u32;
+        /// How many messages may be sent and not yet answered.
+        5 [uint32] send_max: u32;
+    }
+    /// The last packet of a side.
+    Close = 18 {
+        /// A close code, see the specification.
+        1 [uint32] code: u32;
+        /// For people: what happened and what to do.
+        2 [string] reason: String as "crate::text::string";
+    }
+    /// Asks for a sign of life.
+    Ping = 19 {}
+    /// Answers a ping.
+    Pong = 20 {}
+    /// A message to be stored and delivered. The packet id of its header identifies it over retries.
+    Send = 32 {
+        /// Where to.
+        1 [message, required] to: Conversation;
+        /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
+        2 [uint32] content_type: u32;
+        /// The content.
+        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+    }
+    /// The message whose packet id the header repeats is durable.
+    Stored = 33 {
+        /// The conversation, as the sender names it.
+        1 [message, required] conversation: Conversation;
+        /// The server's id of the message.
+        2 [uint64] message_id: u64 as "crate::text::id";
+        /// Its place in the conversation: dense, from 1.
+        3 [uint64] seq: u64;
+        /// When it was stored, in Unix milliseconds.
+        4 [uint64] time_ms: u64;
+        /// It was stored by an earlier try.
+        5 [bool] duplicate: bool;
+        /// This packet also takes the message's place in the device's own stream: the receiver counts `seq` as had.
+        6 [bool] in_stream: bool;
+    }
+    /// The message whose packet id the header repeats was not stored.
+    Refused = 34 {
+        /// A refusal code, see the specification.
+        1 [uint32] code: u32;
+        /// For people: what happened and what to do.
+        2 [string] reason: String as "crate::text::string";
+        /// The same packet may be sent again later.
+        3 [bool] retry: bool;
+        /// With `retry`: not before so many milliseconds; 0 leaves it to the sender.
+        4 [uint32] retry_after_ms: u32;
+    }
+    /// An entry of a conversation's log for this device: a message, a command about an earlier one, or what is left of a
+    /// message that was recalled.
+    Deliver = 35 {
+        /// The conversation, as the receiver names it.
+        1 [message, required] conversation: Conversation;
+        /// Who sent it.
+        2 [string] from: String as "crate::text::string";
+        /// The server's id of the message.
+        3 [uint64] message_id: u64 as "crate::text::id";
+        /// Its place in the conversation: dense, from 1.
+        4 [uint64] seq: u64;
+        /// When it was stored, in Unix milliseconds.
+        5 [uint64] time_ms: u64;
+        /// What the content is, as in `Send`.
+        6 [uint32] content_type: u32;
+        /// The content of a message or of an edit, the text of a reaction; otherwise empty.
+        7 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        /// What the entry is: 0 a message; the others are in the specification.
+        8 [uint32] kind: u32;
+        /// Which entry of the conversation a command is about, by its seq; otherwise 0.
+        9 [uint64] about: u64;
+    }
+    /// This device has every message of the conversation up to and including `up_to`.
+    Delivered = 36 {
+        /// The conversation, as this device names it.
+        1 [message, required] conversation: Conversation;
+        /// The highest seq of the run without a gap.
+        2 [uint64] up_to: u64;
+    }
+    /// Takes a message back: from now on nobody is sent its content. Logged in its place, like a message.
+    Recall = 37 {
+        /// The conversation of the message.
+        1 [message, required] to: Conversation;
+        /// Which message.
+        2 [uint64] about: u64;
+    }
+    /// Gives a message other content. Logged in its place, like a message.
+    Edit = 38 {
+        /// The conversation of the message.
+        1 [message, required] to: Conversation;
+        /// Which message.
+        2 [uint64] about: u64;
+        /// What the content is, as in `Send`.
+        3 [uint32] content_type: u32;
+        /// The content.
+        4 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+    }
+    /// Adds a reaction to a message, or takes it away. Logged in its place, like a message.
+    Reaction = 39 {
+        /// The conversation of the message.
+        1 [message, required] to: Conversation;
+        /// Which message.
+        2 [uint64] about: u64;
+        /// The reaction: 1 to 64 bytes without control characters, an emoji as a rule.
+        3 [string] text: String as "crate::text::string" => redacted;
+        /// Take it away.
+        4 [bool] remove: bool;
+    }
+}
