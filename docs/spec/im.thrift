@@ -89,3 +89,78 @@ struct Reaction { // 39
   3: optional string text, // 1 to 64 bytes
   4: optional bool remove,
 }
+
+struct Read { // 48
+  1: Conversation conversation,
+  2: optional i64 up_to,
+}
+
+struct ReadBy { // 49
+  1: Conversation conversation,
+  2: optional string user,
+  3: optional i64 up_to,
+}
+
+struct DeliveredTo { // 50
+  1: Conversation conversation,
+  2: optional string user,
+  3: optional i64 up_to,
+}
+
+struct Typing { // 56
+  1: Conversation conversation,
+  2: optional string user, // empty from a client
+  3: optional bool on,
+}
+
+struct Presence { // 57
+  1: optional string user, // empty from a client
+  2: optional i32 state, // 0 offline, 1 online, 2 away, 3 busy; 128 to 191 belong to applications
+  3: optional i64 seen_ms,
+}
+
+struct Watch { // 58
+  1: optional string user,
+  2: optional bool on,
+}
+
+struct CallSignal { // 64
+  1: optional i64 call,
+  2: optional i32 signal,
+  3: optional string group,
+  4: optional string user,
+  5: optional i32 media,
+  6: optional i32 fail,
+  7: optional bool camera,
+  8: optional bool microphone,
+  9: optional string users,
+  10: optional binary payload,
+}
+
+struct CallAnswer { // 65
+  1: optional i64 call,
+  2: optional i32 phase,
+  3: optional i32 end,
+  4: optional i32 fail,
+  5: optional bool duplicate,
+  6: optional i32 refusal,
+  7: optional i64 other,
+  8: optional i64 len,
+  9: optional i64 max,
+}
+
+struct CallNotice { // 66
+  1: optional i64 call,
+  2: optional i32 notice,
+  3: optional string group,
+  4: optional string user,
+  5: optional string device,
+  6: optional i32 media,
+  7: optional i32 end,
+  8: optional i32 fail,
+  9: optional bool camera,
+  10: optional bool microphone,
+  11: optional string users,
+  12: optional string host,
+  13: optional binary payload,
+}

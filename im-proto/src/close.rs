@@ -113,6 +113,8 @@ codes! {
         NO_TARGET = 6, "no such message";
         /// The time in which it was possible is over.
         TOO_LATE = 7, "too late";
+        /// Too much in too short a time.
+        OVER_BUDGET = 8, "over budget";
     }
 }
 

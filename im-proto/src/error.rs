@@ -203,6 +203,36 @@ pub enum SendError<M> {
     InvalidCommand(M),
 }
 
+/// Why a read position was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A room, an unknown kind, or a name that is not valid.
+    #[error("the conversation has no read position: it is a room, of an unknown kind, or its name is not valid")]
+    NoPositions,
+    /// As many positions as are kept wait for the server.
+    #[error("the server did not take earlier read positions yet: say it again later")]
+    Full,
+}
+
+/// Why a signal was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// There is no login: signals are not kept for later.
+    #[error("not logged in: signals are not kept for later")]
+    Offline,
+    /// A name, state, conversation or call id that no server takes.
+    #[error("the signal names something that is not valid")]
+    Invalid,
+    /// The payload does not fit into a packet.
+    #[error("the signal has {len} bytes, which do not fit into a packet")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+    },
+}
+
 /// Why a server's answer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

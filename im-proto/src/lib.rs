@@ -23,7 +23,9 @@ mod keepalive;
 mod link;
 mod outbox;
 pub mod policy;
+pub mod receipts;
 pub mod rights;
+mod signals;
 mod time;
 mod timer;
 
@@ -35,11 +37,12 @@ pub use connection::{
     Transmit,
 };
 pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
-pub use error::{AnswerError, ConnectError, Error, Fault, SendError};
+pub use error::{AnswerError, ConnectError, Error, Fault, ReadError, SendError, SignalError};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::Negotiated;
 pub use outbox::{Message, PacketId};
+pub use signals::{PeerSignal, PresenceState, Signal};
 pub use time::Instant;
 pub use timer::Timer;
 

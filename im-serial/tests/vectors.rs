@@ -41,6 +41,24 @@ fn samples() -> Vec<(Kind, Value)> {
         (Kind::Recall, json!({"to": bob, "about": 299})),
         (Kind::Edit, json!({"to": team, "about": 1, "content_type": 1, "content": "YmV0dGVy"})),
         (Kind::Reaction, json!({"to": team, "about": 70_000, "text": "👍", "remove": true})),
+        (Kind::Read, json!({"conversation": team, "up_to": 300})),
+        (Kind::ReadBy, json!({"conversation": team, "user": "carol", "up_to": u64::MAX})),
+        (Kind::DeliveredTo, json!({"conversation": bob, "user": "bob", "up_to": 1})),
+        (Kind::Typing, json!({"conversation": team, "user": "carol", "on": true})),
+        (Kind::Presence, json!({"user": "carol", "state": 2, "seen_ms": 1_700_000_000_123u64})),
+        (Kind::Watch, json!({"user": "carol", "on": true})),
+        (
+            Kind::CallSignal,
+            json!({"call": "10", "signal": 16, "group": "team", "user": "", "media": 2, "fail": 0, "camera": true, "microphone": false, "users": "bob\ncarol", "payload": "AAH/"}),
+        ),
+        (
+            Kind::CallAnswer,
+            json!({"call": "10", "phase": 3, "end": 5, "fail": 3, "duplicate": true, "refusal": 12, "other": "11", "len": 40_000, "max": 32_768}),
+        ),
+        (
+            Kind::CallNotice,
+            json!({"call": "10", "notice": 9, "group": "team", "user": "bob", "device": "desk", "media": 1, "end": 6, "fail": 1, "camera": false, "microphone": true, "users": "dave", "host": "carol", "payload": "AAH/"}),
+        ),
     ]
 }
 

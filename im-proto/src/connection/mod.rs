@@ -80,6 +80,10 @@ pub struct Stats {
     pub retries: u64,
     /// Pings transmitted.
     pub pings: u64,
+    /// Receipts that were dropped because too many waited.
+    pub dropped_receipts: u64,
+    /// Signals that were dropped because too many waited, or the connection ended.
+    pub dropped_signals: u64,
     /// Times that this side changed its key within a connection.
     pub key_updates: u64,
 }

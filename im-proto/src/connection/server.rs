@@ -1,11 +1,12 @@
 //! The server's part: login, answers to submitted messages, deliveries from the log.
 
 use alloc::borrow::Cow;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::Entropy;
@@ -14,6 +15,7 @@ use im_serial::body::{Conversation, Delivered, Login, LoginOk, Refused, Stored};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
+use crate::budget::Budgets;
 use crate::close::{CloseCode, Closed, RefusalCode};
 use crate::config::{ServerConfig, content_fits, valid_name};
 use crate::entry::Command;
@@ -22,9 +24,13 @@ use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::keepalive::Keepalive;
 use crate::link::{Link, Negotiated};
 use crate::outbox::PacketId;
+use crate::receipts::{Positions, Receipts};
+use crate::signals::{Dropping, Signal};
 use crate::time::Instant;
 use crate::timer::Timer;
 
+mod receipts;
+mod signals;
 mod submit;
 
 /// Who wants to log in.
@@ -111,6 +117,24 @@ pub enum ServerEvent {
         /// The last seq had. Whatever a client says: no more than the head of the log counts.
         up_to: u64,
     },
+    /// Something that is never stored. Typing and presence: tell whom it concerns with [`Connection::signal`], or refuse with
+    /// [`Connection::signal_refused`]. A watch: tell the user's presence now and from now on, or refuse. A call signal: give
+    /// it to [`CallServer`](crate::call::CallServer), answer with [`Connection::call_answered`], and carry out its effects.
+    Signal {
+        /// The sender's id of the signal.
+        packet_id: PacketId,
+        /// What.
+        signal: Signal,
+    },
+    /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
+    /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
+    /// user, this one included, and to whom else it concerns. On one connection only ever higher than before.
+    Read {
+        /// The conversation, as this user names it.
+        conversation: Conversation,
+        /// The highest seq read. Whatever a client says: no more than the head of the log counts.
+        up_to: u64,
+    },
     /// The end of the connection.
     Closed(Closed),
 }
@@ -123,9 +147,21 @@ pub struct Server {
     login_pending: bool,
     receive_max: u32,
     feed: Feed,
+    receipts: Receipts,
+    signals: Dropping,
+    /// Users whose presence this device wants to be told of.
+    watched: BTreeSet<String>,
+    /// Signals that may still be refused, and whom they watch.
+    refusable: VecDeque<(u64, Option<String>)>,
+    /// What the client may cost, once it is logged in.
+    budgets: Option<Budgets>,
+    /// What the client said that it read.
+    reads: Positions<Conversation>,
     /// Messages that wait for their answer.
     unanswered: u32,
     answers: VecDeque<(u64, Body)>,
+    /// What was transmitted last of what takes turns.
+    last: Lane,
 }
 
 impl Connection<Server> {
@@ -134,13 +170,22 @@ impl Connection<Server> {
         let link = Link::await_hello(&config, entropy)?;
         let max_body = config.max_body;
         let login_timeout = config.login_timeout;
+        let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
+        let signals = Dropping::new(config.signal_bytes);
         let role = Server {
             config,
+            receipts,
+            signals,
+            watched: BTreeSet::new(),
+            refusable: VecDeque::new(),
+            budgets: None,
+            reads,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
             unanswered: 0,
             answers: VecDeque::new(),
+            last: Lane::Feed,
         };
         let mut connection = Self::new(role, State::Handshaking, link, max_body);
         connection.core.timers.set(Timer::Login, Some(now + login_timeout));
@@ -151,7 +196,7 @@ impl Connection<Server> {
     pub fn accept_login(&mut self, now: Instant, user: &str, server_time_ms: u64) -> Result<(), AnswerError> {
         self.take_login()?;
         let config = &self.role.config;
-        let secs = |duration: core::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let secs = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let ok = LoginOk {
             user: user.to_string(),
             server_time_ms,
@@ -162,6 +207,7 @@ impl Connection<Server> {
         self.role.answers.push_back((0, ok.into()));
         self.role.feed = Feed::new(self.role.receive_max, config.max_conversations);
         self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
+        self.role.budgets = config.budgets.as_ref().map(|budgets| Budgets::new(budgets, now));
         self.core.timers.set(Timer::Login, None);
         self.core.state = State::Online;
         self.after_change(now);
@@ -274,10 +320,41 @@ impl Connection<Server> {
     }
 }
 
+/// What takes turns, so that none of it waits for ever behind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Feed,
+    Receipts,
+    Signals,
+}
+
+impl Lane {
+    const ALL: [Self; 3] = [Self::Feed, Self::Receipts, Self::Signals];
+}
+
 impl Server {
+    /// Whose turn it is: the next lane after the last one that has something.
+    fn lane(&self) -> Option<Lane> {
+        let last = Lane::ALL.iter().position(|lane| *lane == self.last).unwrap_or(0);
+        let turns = Lane::ALL.iter().cycle().skip(last + 1).take(Lane::ALL.len()).copied();
+        turns.into_iter().find(|lane| match lane {
+            Lane::Feed => self.feed.next().is_some(),
+            Lane::Receipts => !self.receipts.is_empty(),
+            Lane::Signals => !self.signals.is_empty(),
+        })
+    }
+
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
+        self.refuse_for(id, code, reason, retry.then_some(Duration::ZERO));
+    }
+
+    /// Refuses; with a wait the same packet may be sent again after it.
+    fn refuse_for(&mut self, id: u64, code: RefusalCode, reason: &str, wait: Option<Duration>) {
         let reason = crate::close::cut_reason(reason.into());
-        let refused = Refused { code: u32::from(code.0), reason, retry, retry_after_ms: 0 };
+        // Rounded up: a peer that waits as long as it was told must not be early.
+        let millis = wait.unwrap_or_default().as_micros().div_ceil(1000);
+        let retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX);
+        let refused = Refused { code: u32::from(code.0), reason, retry: wait.is_some(), retry_after_ms };
         self.answers.push_back((id, refused.into()));
     }
 }
@@ -325,7 +402,7 @@ impl Machine for Server {
         &mut self,
         core: &mut Core,
         events: &mut VecDeque<ServerEvent>,
-        _now: Instant,
+        now: Instant,
         id: u64,
         body: Body,
     ) -> Result<(), Error> {
@@ -343,19 +420,19 @@ impl Machine for Server {
                 Ok(())
             }
             (State::Online, Body::Send(send)) => {
-                self.submit(events, id, send);
+                self.submit(events, now, id, send);
                 Ok(())
             }
             (State::Online, Body::Recall(body)) => {
-                self.command(events, id, body.into());
+                self.command(events, now, id, body.into());
                 Ok(())
             }
             (State::Online, Body::Edit(body)) => {
-                self.command(events, id, body.into());
+                self.command(events, now, id, body.into());
                 Ok(())
             }
             (State::Online, Body::Reaction(body)) => {
-                self.command(events, id, body.into());
+                self.command(events, now, id, body.into());
                 Ok(())
             }
             (State::Online, Body::Delivered(Delivered { conversation, up_to })) => {
@@ -363,6 +440,23 @@ impl Machine for Server {
                 if self.feed.acked(&conversation, up_to) {
                     events.push_back(ServerEvent::Delivered { conversation, up_to });
                 }
+                Ok(())
+            }
+            (State::Online, Body::Read(body)) => self.read(events, body),
+            (State::Online, Body::Typing(body)) => {
+                self.typing(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Presence(body)) => {
+                self.presence(events, now, id, &body);
+                Ok(())
+            }
+            (State::Online, Body::Watch(body)) => {
+                self.watch(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::CallSignal(body)) => {
+                self.call_signal(events, now, id, body);
                 Ok(())
             }
             // What arrives behind our own close is dropped.
@@ -392,16 +486,27 @@ impl Machine for Server {
         if state != State::Online {
             return None;
         }
-        self.feed.next().map(|body| (0, Cow::Borrowed(body)))
+        let body = match self.lane()? {
+            Lane::Feed => Cow::Borrowed(self.feed.next()?),
+            Lane::Receipts => Cow::Owned(self.receipts.next()?),
+            Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
+        };
+        Some((0, body))
     }
 
     fn message_sent(&mut self, _core: &mut Core, _id: u64, _now: Instant) {
-        self.feed.transmitted();
+        let Some(lane) = self.lane() else { return };
+        match lane {
+            Lane::Feed => self.feed.transmitted(),
+            Lane::Receipts => self.receipts.sent(),
+            Lane::Signals => self.signals.pop(),
+        }
+        self.last = lane;
     }
 
-    fn message_too_large(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _id: u64) {
+    fn message_too_large(&mut self, core: &mut Core, _events: &mut VecDeque<ServerEvent>, id: u64) {
         // The handshake admitted only peers that take every content; the receiver would see the gap.
-        self.feed.transmitted();
+        self.message_sent(core, id, Instant::default());
     }
 
     fn produce(&mut self, core: &Core) -> Option<ServerEvent> {
@@ -425,6 +530,10 @@ impl Machine for Server {
     fn on_closed(&mut self) {
         self.login_pending = false;
         self.answers.clear();
+        self.receipts.clear();
+        self.signals.clear();
+        self.watched.clear();
+        self.refusable.clear();
     }
 }
 

@@ -147,4 +147,127 @@ bodies! {
         /// Take it away.
         4 [bool] remove: bool;
     }
+    /// The user has read the conversation up to and including `up_to`; what came later stays unread.
+    Read = 48 {
+        /// The conversation, as this device names it.
+        1 [message, required] conversation: Conversation;
+        /// The highest seq read.
+        2 [uint64] up_to: u64;
+    }
+    /// How far a user has read a conversation.
+    ReadBy = 49 {
+        /// The conversation, as the receiver names it.
+        1 [message, required] conversation: Conversation;
+        /// Who read; the receiver's own user for its own position.
+        2 [string] user: String as "crate::text::string";
+        /// The highest seq read.
+        3 [uint64] up_to: u64;
+    }
+    /// How far some device of a user has a conversation.
+    DeliveredTo = 50 {
+        /// The conversation, as the receiver names it.
+        1 [message, required] conversation: Conversation;
+        /// Whose device.
+        2 [string] user: String as "crate::text::string";
+        /// The highest seq had.
+        3 [uint64] up_to: u64;
+    }
+    /// Somebody types, or stopped. Never stored.
+    Typing = 56 {
+        /// The conversation, as sender or receiver names it.
+        1 [message, required] conversation: Conversation;
+        /// Who; empty from a client.
+        2 [string] user: String as "crate::text::string";
+        /// Types; false: stopped.
+        3 [bool] on: bool;
+    }
+    /// Whether somebody is there. Never stored.
+    Presence = 57 {
+        /// Whose; empty from a client.
+        1 [string] user: String as "crate::text::string";
+        /// 0 offline, 1 online, 2 away, 3 busy; 128 to 191 belong to applications.
+        2 [uint32] state: u32;
+        /// When the user was seen last, in Unix milliseconds; 0 from a client, or when it is not told.
+        3 [uint64] seen_ms: u64;
+    }
+    /// Asks to be told of a user's presence on this connection, or not any more.
+    Watch = 58 {
+        /// Whose.
+        1 [string] user: String as "crate::text::string";
+        /// Begin; false: end.
+        2 [bool] on: bool;
+    }
+    /// What a device says in a call. Which fields a signal has is in the specification; all others are at their default.
+    CallSignal = 64 {
+        /// The call.
+        1 [uint64] call: u64 as "crate::text::id";
+        /// Which signal.
+        2 [uint32] signal: u32;
+        /// The group, where a call of one begins.
+        3 [string] group: String as "crate::text::string";
+        /// Who is called, or the other participant.
+        4 [string] user: String as "crate::text::string";
+        /// 1 voice, 2 video.
+        5 [uint32] media: u32;
+        /// Why it failed: 1 busy, 2 equipment, 3 unreachable, 4 other.
+        6 [uint32] fail: u32;
+        /// The camera is on.
+        7 [bool] camera: bool;
+        /// The microphone is on.
+        8 [bool] microphone: bool;
+        /// Who is invited: names with a line feed between them.
+        9 [string] users: String as "crate::text::string";
+        /// An offer, answer or candidate.
+        10 [bytes = "vec"] payload: Vec<u8> as "crate::text::bytes";
+    }
+    /// The answer to the call signal whose packet id the header repeats.
+    CallAnswer = 65 {
+        /// The call.
+        1 [uint64] call: u64 as "crate::text::id";
+        /// Where the call stands: 1 ringing, 2 connected, 3 ended.
+        2 [uint32] phase: u32;
+        /// How it ended: 1 hung up, 2 rejected, 3 cancelled, 4 missed, 5 failed, 6 lost.
+        3 [uint32] end: u32;
+        /// Why it failed, as in `CallSignal`.
+        4 [uint32] fail: u32;
+        /// The signal was taken before.
+        5 [bool] duplicate: bool;
+        /// Why the signal was refused; 0: it was taken.
+        6 [uint32] refusal: u32;
+        /// The call that stands instead.
+        7 [uint64] other: u64 as "crate::text::id";
+        /// What was too long, in bytes.
+        8 [uint64] len: u64;
+        /// The limit, in bytes or users.
+        9 [uint64] max: u64;
+    }
+    /// What a device is told of a call. Which fields a notice has is in the specification.
+    CallNotice = 66 {
+        /// The call.
+        1 [uint64] call: u64 as "crate::text::id";
+        /// Which notice.
+        2 [uint32] notice: u32;
+        /// The group.
+        3 [string] group: String as "crate::text::string";
+        /// Whom it is about or from.
+        4 [string] user: String as "crate::text::string";
+        /// The device of that user.
+        5 [string] device: String as "crate::text::string";
+        /// 1 voice, 2 video.
+        6 [uint32] media: u32;
+        /// How it ended, as in `CallAnswer`.
+        7 [uint32] end: u32;
+        /// Why it failed, as in `CallSignal`.
+        8 [uint32] fail: u32;
+        /// The camera is on.
+        9 [bool] camera: bool;
+        /// The microphone is on.
+        10 [bool] microphone: bool;
+        /// Names with a line feed between them.
+        11 [string] users: String as "crate::text::string";
+        /// Who is the host from now on.
+        12 [string] host: String as "crate::text::string";
+        /// An offer, answer or candidate.
+        13 [bytes = "vec"] payload: Vec<u8> as "crate::text::bytes";
+    }
 }

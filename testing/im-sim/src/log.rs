@@ -39,6 +39,7 @@ pub struct Log {
     conversations: BTreeMap<Key, Vec<Record>>,
     identities: BTreeMap<(String, String, PacketId), (Key, u64)>,
     cursors: BTreeMap<(String, String, Key), u64>,
+    read: BTreeMap<(String, Key), u64>,
 }
 
 fn key(a: &str, b: &str) -> Key {
@@ -107,6 +108,19 @@ impl Log {
         let head = self.conversation(user, other).len() as u64;
         let cursor = self.cursors.entry((user.into(), device.into(), key(user, &other.id))).or_default();
         *cursor = up_to.min(head).max(*cursor);
+    }
+
+    /// How far a user has read a conversation.
+    pub fn read_position(&self, user: &str, other: &Conversation) -> u64 {
+        self.read.get(&(user.into(), key(user, &other.id))).copied().unwrap_or(0)
+    }
+
+    /// A user has read up to there: the position where it is now, which never goes back nor beyond the head.
+    pub fn read(&mut self, user: &str, other: &Conversation, up_to: u64) -> u64 {
+        let head = self.conversation(user, other).len() as u64;
+        let position = self.read.entry((user.into(), key(user, &other.id))).or_default();
+        *position = im_proto::receipts::advance(*position, up_to, head).unwrap_or(*position);
+        *position
     }
 
     /// Every conversation of a user with its head.

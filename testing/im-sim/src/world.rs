@@ -174,7 +174,20 @@ struct SimClient {
     /// With the moment at which the transport was begun.
     received: BTreeMap<Conversation, Vec<(u64, String, Entry, Instant)>>,
     dialed: Instant,
+    /// The furthest that the application read, and what it was told of each position.
+    read: BTreeMap<Conversation, u64>,
+    told: BTreeMap<(bool, Conversation, String), u64>,
     device: String,
+}
+
+impl SimClient {
+    /// Positions that a client is told of only grow.
+    fn told(&mut self, read: bool, conversation: Conversation, user: String, up_to: u64) -> Outcome {
+        match self.told.insert((read, conversation, user), up_to) {
+            Some(before) if before >= up_to => Err(format!("a position went from {before} to {up_to}")),
+            _ => Ok(()),
+        }
+    }
 }
 
 struct Session {
@@ -239,6 +252,8 @@ impl World {
                     stored: BTreeMap::new(),
                     received: BTreeMap::new(),
                     dialed: Instant::default(),
+                    read: BTreeMap::new(),
+                    told: BTreeMap::new(),
                 }
             })
             .collect();
@@ -532,6 +547,12 @@ impl World {
                 if delivery.counts_as_unread() != (delivery.entry.is_message() && delivery.from != client.user) {
                     return Err(format!("{delivery:?} counts wrongly"));
                 }
+                if self.plan.commands_percent > 0 && self.rng.u8(0..4) == 0 {
+                    let read = client.connection.read(&delivery.conversation, delivery.seq);
+                    read.map_err(|error| error.to_string())?;
+                    let furthest = client.read.entry(delivery.conversation.clone()).or_default();
+                    *furthest = delivery.seq.max(*furthest);
+                }
                 let list = client.received.entry(delivery.conversation).or_default();
                 list.push((delivery.seq, delivery.from, delivery.entry, client.dialed));
                 self.report.delivered += 1;
@@ -550,6 +571,8 @@ impl World {
                 let at = self.now + delay;
                 self.schedule(at, Event::Dial(index));
             }
+            ClientEvent::ReadBy { conversation, user, up_to } => client.told(true, conversation, user, up_to)?,
+            ClientEvent::DeliveredTo { conversation, user, up_to } => client.told(false, conversation, user, up_to)?,
             ClientEvent::Gap { conversation, had, next } => {
                 return Err(format!("a gap in {conversation} from {had} to {next}"));
             }
@@ -592,6 +615,10 @@ impl World {
         match event {
             ServerEvent::Login(login) => {
                 session.connection.accept_login(self.now, &login.user, 0).map_err(text)?;
+                for (conversation, _) in self.log.heads(&login.user) {
+                    let position = self.log.read_position(&login.user, &conversation);
+                    session.connection.read_by(&conversation, &login.user, position);
+                }
                 session.login = Some((login.user, login.device));
                 // The same device cannot be there twice: a client has one transport.
                 debug_assert_eq!(self.clients[session.client].transport, Some(transport));
@@ -621,6 +648,13 @@ impl World {
             ServerEvent::Delivered { conversation, up_to } => {
                 let (user, device) = session.login.as_ref().ok_or("acked before the login")?;
                 self.log.advance(user, device, &conversation, up_to);
+                let user = user.clone();
+                self.tell(&user, &conversation, false, up_to);
+            }
+            ServerEvent::Read { conversation, up_to } => {
+                let (user, _) = session.login.clone().ok_or("read before the login")?;
+                let position = self.log.read(&user, &conversation, up_to);
+                self.tell(&user, &conversation, true, position);
             }
             ServerEvent::Closed(closed) => {
                 if closed.error.is_some_and(|error| error.fault() == im_proto::Fault::PeerViolated) {
@@ -633,6 +667,23 @@ impl World {
         Ok(())
     }
 
+    /// Tells how far a user read or has a private conversation: its own devices, of what was read, and those of the other.
+    fn tell(&mut self, user: &str, conversation: &Conversation, read: bool, up_to: u64) {
+        for session in self.sessions.values_mut() {
+            let Some((me, _)) = &session.login else { continue };
+            let named = match me {
+                me if *me == *user && read => conversation.clone(),
+                me if *me == conversation.id => Conversation::private(user),
+                _ => continue,
+            };
+            if read {
+                session.connection.read_by(&named, user, up_to);
+            } else {
+                session.connection.delivered_to(&named, user, up_to);
+            }
+        }
+    }
+
     /// Everything was handed over, answered and acked.
     fn at_rest(&self) -> bool {
         let submitted = !self.queue.values().any(|event| matches!(event, Event::Submit(..) | Event::Crash));
@@ -640,6 +691,7 @@ impl World {
             && self.clients.iter().all(|client| {
                 client.waiting.is_empty()
                     && client.connection.unanswered() == 0
+                    && client.connection.unconfirmed_reads() == 0
                     && self.log.heads(&client.user).iter().all(|(conversation, head)| {
                         self.log.cursor(&client.user, &client.device, conversation) == *head
                     })
@@ -676,6 +728,14 @@ impl World {
                     return Err(format!("message {id} was acked at {} and stands at {places:?}", client.stored[id]));
                 }
                 *(if entry.is_message() { &mut stored } else { &mut commands }) += 1;
+            }
+            for (conversation, furthest) in &client.read {
+                let devices = self.clients.iter().filter(|other| other.user == client.user);
+                let most = devices.filter_map(|other| other.read.get(conversation)).max();
+                let position = self.log.read_position(&client.user, conversation);
+                if Some(&position) != most || position < *furthest {
+                    return Err(format!("{} read {conversation} up to {most:?}, kept is {position}", client.user));
+                }
             }
             for (conversation, _) in self.log.heads(&client.user) {
                 let own = |record: &Record| record.from == client.user && record.device == client.device;

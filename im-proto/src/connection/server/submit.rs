@@ -7,37 +7,52 @@ use alloc::format;
 use im_serial::body::{Conversation, ConversationKind, Send};
 
 use super::{Server, ServerEvent, Submission};
+use crate::budget::Operation;
 use crate::close::RefusalCode;
 use crate::config::valid_name;
 use crate::entry::Command;
 use crate::outbox::PacketId;
+use crate::time::Instant;
 
-type Refusal = (RefusalCode, Cow<'static, str>);
+pub(super) type Refusal = (RefusalCode, Cow<'static, str>);
 
-const fn refusal(code: RefusalCode, reason: &'static str) -> Refusal {
+pub(super) const fn refusal(code: RefusalCode, reason: &'static str) -> Refusal {
     (code, Cow::Borrowed(reason))
 }
 
 impl Server {
-    pub(super) fn submit(&mut self, events: &mut VecDeque<ServerEvent>, id: u64, send: Send) {
+    pub(super) fn submit(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, send: Send) {
         let Send { to, content_type, content } = send;
-        let checked = check_target(&to).and_then(|()| self.check_packet(id, content.len()));
-        if let Err((code, reason)) = checked {
-            return self.refuse(id, code, &reason, false);
+        if !self.admit(now, id, content.len(), check_target(&to)) {
+            return;
         }
         self.unanswered = self.unanswered.saturating_add(1);
         events.push_back(ServerEvent::Message(Submission { packet_id: PacketId(id), to, content_type, content }));
     }
 
-    pub(super) fn command(&mut self, events: &mut VecDeque<ServerEvent>, id: u64, command: Command) {
-        let checked = check_target(&command.to)
-            .and_then(|()| check_command(&command))
-            .and_then(|()| self.check_packet(id, command.change.len()));
-        if let Err((code, reason)) = checked {
-            return self.refuse(id, code, &reason, false);
+    pub(super) fn command(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, command: Command) {
+        let checked = check_target(&command.to).and_then(|()| check_command(&command));
+        if !self.admit(now, id, command.change.len(), checked) {
+            return;
         }
         self.unanswered = self.unanswered.saturating_add(1);
         events.push_back(ServerEvent::Command { packet_id: PacketId(id), command });
+    }
+
+    /// Whether it goes on to the application. What is not acceptable costs its sender as much as what is.
+    fn admit(&mut self, now: Instant, id: u64, content: usize, checked: Result<(), Refusal>) -> bool {
+        if let Err((code, reason)) = self.check_packet(id, content) {
+            self.refuse(id, code, &reason, false);
+            return false;
+        }
+        if !self.spend(now, id, Operation::Message { bytes: u32::try_from(content).unwrap_or(u32::MAX) }) {
+            return false;
+        }
+        if let Err((code, reason)) = checked {
+            self.refuse(id, code, &reason, false);
+            return false;
+        }
+        true
     }
 
     fn check_packet(&self, id: u64, content: usize) -> Result<(), Refusal> {

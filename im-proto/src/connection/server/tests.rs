@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 
 use im_serial::Kind;
-use im_serial::body::{Edit, Reaction, Recall, Send};
+use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
 use super::*;
 use crate::{Fault, MAX_REACTION};
@@ -60,7 +60,10 @@ fn before_the_login_a_client_may_log_in_and_nothing_else() {
 }
 
 /// What a client may send once it is online. Everything else is the server's to say.
-const OF_CLIENTS: &[Kind] = &[Kind::Send, Kind::Delivered, Kind::Recall, Kind::Edit, Kind::Reaction];
+const OF_CLIENTS: &[Kind] = &[
+    Kind::Send, Kind::Delivered, Kind::Recall, Kind::Edit, Kind::Reaction, Kind::Read,
+    Kind::Typing, Kind::Presence, Kind::Watch, Kind::CallSignal,
+];
 
 #[test]
 fn what_only_a_server_says_is_a_violation_that_names_the_packet() {
@@ -72,10 +75,11 @@ fn what_only_a_server_says_is_a_violation_that_names_the_packet() {
     }
 }
 
-/// With every field empty: an error or a refusal, and nothing that an application would have to look at.
+/// With every field empty: an error or a refusal, and nothing that an application would have to look at. An empty presence
+/// is one: offline.
 #[test]
 fn an_empty_body_of_every_kind_reaches_no_application() {
-    for kind in OF_CLIENTS {
+    for kind in OF_CLIENTS.iter().filter(|kind| **kind != Kind::Presence) {
         let mut connection = online();
         let result = say(&mut connection, 1, empty(*kind));
         assert!(result.is_err() || refusal(&mut connection).is_some(), "{kind:?}");
@@ -205,5 +209,64 @@ fn an_ack_names_a_conversation_that_has_positions() {
             1 | 2 | 4 => assert!(result.is_ok() && connection.events.len() == 1),
             _ => assert_eq!(result, Err(Error::ConversationKind { kind })),
         }
+    }
+}
+
+#[test]
+fn a_signal_that_is_not_well_formed_is_refused_by_name() {
+    let typing = |conversation| Typing { conversation, user: String::new(), on: true };
+    let call = |signal| CallSignal { call: 7, signal, user: "bob".into(), media: 1, ..CallSignal::default() };
+    let cases: [(u64, Body, &str); 11] = [
+        (9, typing(Conversation::room("show")).into(), "private conversation or a group"),
+        (9, typing(Conversation::broadcast("news")).into(), "private conversation or a group"),
+        (9, typing(Conversation::group("")).into(), "private conversation or a group"),
+        (9, Presence { state: 4, ..Presence::default() }.into(), "presence 4"),
+        (9, Presence { state: 192, ..Presence::default() }.into(), "presence 192"),
+        (9, Watch { user: "a\nb".into(), on: true }.into(), "valid name"),
+        (9, call(9).into(), "call signal 9"),
+        (9, CallSignal { media: 7, ..call(1) }.into(), "media 7"),
+        (9, CallSignal { call: 0, ..call(1) }.into(), "zero"),
+        (9, CallSignal { users: "x\n".repeat(65), ..call(20) }.into(), "64"),
+        (0, call(1).into(), "packet id"),
+    ];
+    for (id, body, word) in cases {
+        let mut connection = online();
+        say(&mut connection, id, body).unwrap();
+        let (of, code, reason) = refusal(&mut connection).expect(word);
+        assert!((of, code) == (id, RefusalCode::INVALID) && reason.contains(word), "{code} {reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+}
+
+/// What a client wrote as the user of its own typing or presence does not come to the application at all.
+#[test]
+fn nobody_types_in_the_name_of_another() {
+    let mut connection = online();
+    let typing = Typing { conversation: Conversation::group("team"), user: "bob".into(), on: true };
+    say(&mut connection, 9, typing).unwrap();
+    let signal = Signal::Typing { conversation: Conversation::group("team"), on: true };
+    assert_eq!(connection.poll_event(), Some(ServerEvent::Signal { packet_id: PacketId(9), signal }));
+}
+
+#[test]
+fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() {
+    use crate::budget::{BudgetConfig, Rate};
+    let nothing = Rate { amount: 1, per: Duration::from_secs(10), burst: 0 };
+    let budgets = BudgetConfig { messages: nothing, signals: nothing, ..BudgetConfig::default() };
+    let team = Conversation::group("team");
+    let signals = [
+        Body::from(Typing { conversation: team.clone(), user: String::new(), on: true }),
+        Presence::default().into(),
+        Watch { user: "bob".into(), on: true }.into(),
+        CallSignal { call: 7, signal: 6, ..CallSignal::default() }.into(),
+    ];
+    for body in commands(&team).into_iter().chain(signals).chain([message(team)]) {
+        let mut connection = online();
+        connection.role.budgets = Some(Budgets::new(&budgets, Instant::default()));
+        let kind = body.kind();
+        say(&mut connection, 9, body).unwrap();
+        let (id, code, reason) = refusal(&mut connection).expect(kind.name());
+        assert_eq!((id, code), (9, RefusalCode::OVER_BUDGET), "{kind:?}: {reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0, "{kind:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use im_proto::{
     AnswerError, CloseCode, Closed, ClosedBy, Conversation, Instant, LoginRequest, RefusalCode, ServerEvent,
-    Submission, valid_name,
+    Signal, Submission, valid_name,
 };
 
 use super::appender::{Appender, Outcome, Submitted};
@@ -42,6 +42,16 @@ impl<T: Transport> Session<T> {
                 let result = self.connection.refused(packet_id, RefusalCode::INVALID, reason, false);
                 self.answered(now, result);
             }
+            ServerEvent::Signal { packet_id, signal } => {
+                let (code, reason) = (RefusalCode::INVALID, "this server passes no signals on");
+                let result = match signal {
+                    Signal::Call { .. } => self.connection.refused(packet_id, code, reason, false),
+                    _ => self.connection.signal_refused(packet_id, code, reason, None),
+                };
+                self.answered(now, result);
+            }
+            // There is no answer that could refuse it; the client says it again on its next connection.
+            ServerEvent::Read { .. } => tracing::debug!(user = self.user(), "a read position is not kept here"),
             ServerEvent::Unread { limit } => self.questions.ask(Question::Unread { limit }),
             ServerEvent::Fetch { conversation, after, max_messages, max_bytes } => {
                 if let Some(key) = self.key(now, &conversation) {
