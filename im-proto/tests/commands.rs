@@ -183,7 +183,8 @@ fn recalled_content_does_not_leave_the_server() {
     pair.server.notify(&team, 3);
     pair.receive();
     let edit = Change::Edit { content_type: 1, content: secret.clone().into_bytes() };
-    let items = vec![item(1, "bob", Entry::text(&secret)), item(2, "bob", command(1, edit)), item(3, "bob", Entry::text("hi"))];
+    let items =
+        vec![item(1, "bob", Entry::text(&secret)), item(2, "bob", command(1, edit)), item(3, "bob", Entry::text("hi"))];
     // Fetched, and then recalled before it is transmitted: a slow reader, say.
     pair.server.fetched(&team, 0, items).unwrap();
     pair.server.recalled(&team, 1);

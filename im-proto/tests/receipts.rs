@@ -62,7 +62,8 @@ fn of_one_conversation_only_the_highest_position_is_said() {
 #[test]
 fn what_arrives_after_the_position_stays_unread() {
     let mut pair = online();
-    let item = |seq| FeedItem { seq, message_id: seq, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text("x") };
+    let item =
+        |seq| FeedItem { seq, message_id: seq, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text("x") };
     pair.server.notify(&team(), 3);
     pair.receive();
     pair.server.fetched(&team(), 0, vec![item(1), item(2), item(3)]).unwrap();

@@ -16,14 +16,7 @@ fn online() -> Pair {
 }
 
 fn item(seq: u64, text: &str) -> FeedItem {
-    FeedItem {
-        seq,
-        message_id: seq,
-        time_ms: 0,
-        from: "bob".into(),
-        own: false,
-        entry: Entry::text(text),
-    }
+    FeedItem { seq, message_id: seq, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text(text) }
 }
 
 #[test]

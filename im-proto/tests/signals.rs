@@ -95,10 +95,7 @@ fn presence_goes_only_to_who_watches_and_a_refused_watch_is_none() {
     let want = [(bob, watch("bob", true)), (carol, watch("carol", true)), (own, Signal::Presence(PresenceState::BUSY))];
     assert_eq!(said(&mut pair), want);
     pair.server.signal_refused(carol, RefusalCode::FORBIDDEN, "carol does not want it", None).unwrap();
-    assert_eq!(
-        pair.server.signal_refused(carol, RefusalCode::FORBIDDEN, "again", None),
-        Err(AnswerError::NotAsked)
-    );
+    assert_eq!(pair.server.signal_refused(carol, RefusalCode::FORBIDDEN, "again", None), Err(AnswerError::NotAsked));
     assert!(pair.server.watches("bob") && !pair.server.watches("carol"));
     for user in ["bob", "carol", "dave"] {
         pair.server.signal(presence(user));
@@ -209,7 +206,8 @@ fn signals_over_the_budget_are_refused_with_the_wait_and_messages_have_their_own
 
 #[test]
 fn messages_and_commands_over_the_budget_wait_as_long_as_they_are_told_and_then_go_through() {
-    let (mut client, server) = budgets(Rate { amount: 1, per: Duration::from_secs(40), burst: 1 }, Rate::per_second(9, 9));
+    let (mut client, server) =
+        budgets(Rate { amount: 1, per: Duration::from_secs(40), burst: 1 }, Rate::per_second(9, 9));
     client.retry = Backoff { first: Duration::from_millis(10), max: Duration::from_millis(10) };
     let mut pair = online_with(client, server);
     let first = pair.client.send(pair.now, Message::text("bob", "one")).unwrap();

@@ -41,7 +41,18 @@ impl CallSignal {
 
 const PRIVATE: [&str; 8] = ["invite", "accept", "reject", "cancel", "fail", "hang-up", "candidate", "heartbeat"];
 const GROUP: [&str; 12] = [
-    "setup", "accept", "reject", "join", "invite", "cancel", "quit", "offer", "answer", "candidate", "state", "heartbeat",
+    "setup",
+    "accept",
+    "reject",
+    "join",
+    "invite",
+    "cancel",
+    "quit",
+    "offer",
+    "answer",
+    "candidate",
+    "state",
+    "heartbeat",
 ];
 const FIRST_GROUP: u32 = 16;
 
@@ -179,8 +190,18 @@ pub(crate) fn signal_body(call: CallId, signal: CallSignal) -> SignalBody {
 }
 
 pub(crate) fn signal(body: SignalBody) -> Result<(CallId, CallSignal), BadSignal> {
-    let SignalBody { call, signal, group, user, media: media_code, fail: fail_code, camera, microphone, users, payload } =
-        body;
+    let SignalBody {
+        call,
+        signal,
+        group,
+        user,
+        media: media_code,
+        fail: fail_code,
+        camera,
+        microphone,
+        users,
+        payload,
+    } = body;
     if call == 0 {
         return Err(BadSignal::Id);
     }
@@ -538,8 +559,7 @@ mod tests {
 
     fn ends() -> Vec<EndReason> {
         let fails = [FailReason::Busy, FailReason::Equipment, FailReason::Unreachable, FailReason::Other];
-        let others =
-            [EndReason::HungUp, EndReason::Rejected, EndReason::Cancelled, EndReason::Missed, EndReason::Lost];
+        let others = [EndReason::HungUp, EndReason::Rejected, EndReason::Cancelled, EndReason::Missed, EndReason::Lost];
         others.into_iter().chain(fails.map(EndReason::Failed)).collect()
     }
 

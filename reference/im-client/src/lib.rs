@@ -18,6 +18,6 @@ pub use options::Options;
 pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{
-    AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials, Delivery,
-    Entry, FormatId, Message, Negotiated, PacketId, RefusalCode, ServerPublicKey, SuiteId, content_type,
+    AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials,
+    Delivery, Entry, FormatId, Message, Negotiated, PacketId, RefusalCode, ServerPublicKey, SuiteId, content_type,
 };

@@ -49,13 +49,7 @@ fn key(a: &str, b: &str) -> Key {
 impl Log {
     /// Appends, unless this very entry is there: its seq, and whether it was there. An identity used for another entry is a
     /// conflict. A recall takes effect at once.
-    pub fn append(
-        &mut self,
-        now: Instant,
-        from: &str,
-        device: &str,
-        message: &Submitted,
-    ) -> Result<(u64, bool), u64> {
+    pub fn append(&mut self, now: Instant, from: &str, device: &str, message: &Submitted) -> Result<(u64, bool), u64> {
         let key = key(from, &message.to.id);
         let identity = (from.to_string(), device.to_string(), message.packet_id);
         if let Some((first, seq)) = self.identities.get(&identity) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_proto::{
-    AckToken, Change, Client, ClientEvent, CloseCode, Command, Connection, Conversation, Entry, Instant, Message, PacketId,
-    SendError, Server, ServerConfig, ServerEvent, Submission,
+    AckToken, Change, Client, ClientEvent, CloseCode, Command, Connection, Conversation, Entry, Instant, Message,
+    PacketId, SendError, Server, ServerConfig, ServerEvent, Submission,
 };
 
 use crate::link::{Direction, Profile};
@@ -748,15 +748,16 @@ impl World {
                     .map(|(record, seq)| (seq, record))
                     .collect();
                 let got = client.received.get(&conversation).map_or(&[][..], Vec::as_slice);
-                let fits = |((seq, from, entry, dialed), (place, record)): (&(_, _, Entry, Instant), &(u64, &Record))| {
-                    let right = match record.recalled {
-                        None => *entry == record.entry,
-                        // On a connection that was begun later nothing but the place may come.
-                        Some(at) => *entry == Entry::Recalled || *entry == record.entry && *dialed <= at,
+                let fits =
+                    |((seq, from, entry, dialed), (place, record)): (&(_, _, Entry, Instant), &(u64, &Record))| {
+                        let right = match record.recalled {
+                            None => *entry == record.entry,
+                            // On a connection that was begun later nothing but the place may come.
+                            Some(at) => *entry == Entry::Recalled || *entry == record.entry && *dialed <= at,
+                        };
+                        recalled += usize::from(*entry == Entry::Recalled);
+                        (seq, from) == (place, &record.from) && right
                     };
-                    recalled += usize::from(*entry == Entry::Recalled);
-                    (seq, from) == (place, &record.from) && right
-                };
                 if got.len() != want.len() || !got.iter().zip(&want).all(fits) {
                     return Err(format!(
                         "{}/{} has {got:?} of {conversation}, not {want:?}",

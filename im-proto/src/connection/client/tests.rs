@@ -28,8 +28,15 @@ fn empty(kind: Kind) -> Body {
 
 /// What a server may send once the client is online.
 const OF_SERVERS: &[Kind] = &[
-    Kind::Stored, Kind::Refused, Kind::Deliver, Kind::ReadBy, Kind::DeliveredTo,
-    Kind::Typing, Kind::Presence, Kind::CallAnswer, Kind::CallNotice,
+    Kind::Stored,
+    Kind::Refused,
+    Kind::Deliver,
+    Kind::ReadBy,
+    Kind::DeliveredTo,
+    Kind::Typing,
+    Kind::Presence,
+    Kind::CallAnswer,
+    Kind::CallNotice,
 ];
 
 #[test]

@@ -28,8 +28,7 @@ impl Connection<Server> {
     }
 
     fn receipt(&mut self, conversation: &Conversation, user: &str, what: What, up_to: u64) {
-        if self.core.state == State::Online
-            && self.role.receipts.push((conversation.clone(), user.into(), what), up_to)
+        if self.core.state == State::Online && self.role.receipts.push((conversation.clone(), user.into(), what), up_to)
         {
             self.core.stats.dropped_receipts += 1;
         }

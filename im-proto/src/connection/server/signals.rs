@@ -83,10 +83,8 @@ impl Connection<Server> {
 impl Server {
     pub(super) fn typing(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, body: Typing) {
         let Typing { conversation, on, .. } = body;
-        let fits = matches!(
-            conversation.known_kind(),
-            Some(ConversationKind::Private | ConversationKind::Group)
-        ) && valid_name(&conversation.id);
+        let fits = matches!(conversation.known_kind(), Some(ConversationKind::Private | ConversationKind::Group))
+            && valid_name(&conversation.id);
         let check = if fits {
             Ok(Signal::Typing { conversation, on })
         } else {
@@ -128,13 +126,7 @@ impl Server {
         self.signal(events, now, id, check);
     }
 
-    fn signal(
-        &mut self,
-        events: &mut VecDeque<ServerEvent>,
-        now: Instant,
-        id: u64,
-        checked: Result<Signal, Refusal>,
-    ) {
+    fn signal(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, checked: Result<Signal, Refusal>) {
         if !self.spend(now, id, Operation::Signal) {
             return;
         }

@@ -61,8 +61,16 @@ fn before_the_login_a_client_may_log_in_and_nothing_else() {
 
 /// What a client may send once it is online. Everything else is the server's to say.
 const OF_CLIENTS: &[Kind] = &[
-    Kind::Send, Kind::Delivered, Kind::Recall, Kind::Edit, Kind::Reaction, Kind::Read,
-    Kind::Typing, Kind::Presence, Kind::Watch, Kind::CallSignal,
+    Kind::Send,
+    Kind::Delivered,
+    Kind::Recall,
+    Kind::Edit,
+    Kind::Reaction,
+    Kind::Read,
+    Kind::Typing,
+    Kind::Presence,
+    Kind::Watch,
+    Kind::CallSignal,
 ];
 
 #[test]
@@ -125,8 +133,7 @@ fn commands(to: &Conversation) -> [Body; 4] {
 #[test]
 fn messages_go_to_private_conversations_groups_and_rooms_and_commands_to_the_first_two() {
     for to in kinds() {
-        for (body, message) in
-            commands(&to).into_iter().map(|body| (body, false)).chain([(message(to.clone()), true)])
+        for (body, message) in commands(&to).into_iter().map(|body| (body, false)).chain([(message(to.clone()), true)])
         {
             let mut connection = online();
             say(&mut connection, 9, body).unwrap();

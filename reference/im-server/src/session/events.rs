@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use im_proto::{
-    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Instant, LoginRequest, RefusalCode, ServerEvent,
-    Signal, Submission, valid_name,
+    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Instant, LoginRequest, RefusalCode, ServerEvent, Signal,
+    Submission, valid_name,
 };
 
 use super::appender::{Appender, Outcome, Submitted};
