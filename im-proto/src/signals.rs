@@ -189,7 +189,6 @@ impl Dropping {
 }
 
 /// Whether `new` makes `old` pointless. Call signals never do.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all other pairs are of different things")]
 fn replaces(new: &Body, old: &Body) -> bool {
     match (new, old) {
         (Body::Typing(new), Body::Typing(old)) => (&new.conversation, &new.user) == (&old.conversation, &old.user),

@@ -380,11 +380,12 @@ const NOTICES: [&str; 14] = [
 
 pub(crate) fn notice_body(call: CallId, notice: Notice) -> CallNotice {
     let mut body = CallNotice { call: call.0, ..CallNotice::default() };
-    let name = match &notice {
-        Notice::Peer { kind: PeerKind::Offer, .. } => "peer-offer",
-        Notice::Peer { kind: PeerKind::Answer, .. } => "peer-answer",
-        Notice::Peer { kind: PeerKind::Candidate, .. } => "peer-candidate",
-        other => other.name(),
+    let peer = if let Notice::Peer { kind, .. } = &notice { Some(*kind) } else { None };
+    let name = match peer {
+        Some(PeerKind::Offer) => "peer-offer",
+        Some(PeerKind::Answer) => "peer-answer",
+        Some(PeerKind::Candidate) => "peer-candidate",
+        None => notice.name(),
     };
     body.notice = code(&NOTICES, 1, name);
     let device = |body: &mut CallNotice, from: Device| (body.user, body.device) = (from.user, from.device);

@@ -284,7 +284,8 @@ impl Connection<Client> {
 impl Client {
     /// Whether a signal is transmitted next, rather than a message.
     fn signal_is_next(&self, now: Instant) -> bool {
-        !self.signals.is_empty() && !(self.signal_last && self.outbox.next(now, self.send_max).is_some())
+        let message_is_next = || self.signal_last && self.outbox.next(now, self.send_max).is_some();
+        !self.signals.is_empty() && !message_is_next()
     }
 
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
