@@ -281,6 +281,7 @@ impl fmt::Debug for Entry {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use alloc::{format, vec};
 

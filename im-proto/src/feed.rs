@@ -307,6 +307,7 @@ fn packet(conversation: &Conversation, item: FeedItem) -> Body {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use super::*;
 

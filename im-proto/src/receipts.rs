@@ -208,6 +208,7 @@ impl Reads {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use alloc::format;
     use alloc::vec::Vec;

@@ -218,6 +218,7 @@ fn cost(body: &Body) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use alloc::vec;
     use alloc::vec::Vec;

@@ -1,4 +1,5 @@
 //! Kinds of conversations, and commands about earlier entries, between two real ends.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use im_proto::*;
 use im_sim::{Pair, configs};

@@ -1,4 +1,5 @@
 //! Read positions and receipts between two real ends: they only grow, the latest wins, and nothing queues up.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use im_proto::*;
 use im_sim::{Pair, configs, entropy};

@@ -1,4 +1,5 @@
 //! Typing, presence and calls between two real ends: never stored, bounded, refused with the wait when there are too many.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use allocation_counter::measure;
 use im_serial::class::{Class, Declared};
 use im_serial::v1::{PChatMessage, PushMessage};
 use im_serial::*;
-use records::{Voids, classes, formats};
+use records::{Voids, formats};
 
 /// What an error of serde and the reader of a crate may take besides.
 const SLACK: u64 = 1024;

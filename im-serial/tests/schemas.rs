@@ -1,4 +1,5 @@
 //! The schemas of the specification name the fields, numbers and types of the bodies, and nothing else.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 use im_serial::class::{Class, Type};
 use im_serial::{Kind, body};

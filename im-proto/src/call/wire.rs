@@ -456,6 +456,7 @@ pub(crate) fn notice(body: CallNotice) -> Option<(CallId, Notice)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use alloc::format;
     use alloc::string::ToString;

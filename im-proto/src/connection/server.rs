@@ -538,4 +538,5 @@ impl Machine for Server {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests;

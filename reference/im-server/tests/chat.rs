@@ -17,7 +17,7 @@ async fn two_users_chat_over_tcp_and_websocket() {
     let id = alice.send("bob", "hello");
     assert_eq!(alice.stored().await, (id, 1));
     let delivery = bob.message().await;
-    assert_eq!((delivery.from.as_str(), delivery.seq, delivery.entry.content()), ("alice", 1, b"hello".as_slice()));
+    assert_eq!((delivery.from.as_str(), delivery.seq, &*delivery.content), ("alice", 1, b"hello".as_slice()));
     let id = bob.send("alice", "hello yourself");
     assert_eq!(bob.stored().await, (id, 2));
     assert_eq!(alice.text().await, "hello yourself");

@@ -65,23 +65,20 @@ impl Log {
             recalled: None,
         });
         let seq = conversation.len() as u64;
-        match &message.entry {
-            Entry::Command { about, change: Change::Recall } => {
-                for (record, seq) in conversation.iter_mut().zip(1..) {
-                    let edit = matches!(&record.entry, Entry::Command { about: of, change: Change::Edit { .. } } if of == about);
-                    if edit || seq == *about && record.entry.is_message() {
-                        record.recalled.get_or_insert(now);
-                    }
+        if let Entry::Command { about, change: Change::Recall } = &message.entry {
+            for (record, seq) in conversation.iter_mut().zip(1..) {
+                let edits = |entry: &Entry| matches!(entry, Entry::Command { about: of, change: Change::Edit { .. } } if of == about);
+                if edits(&record.entry) || seq == *about && record.entry.is_message() {
+                    record.recalled.get_or_insert(now);
                 }
             }
-            // An edit that comes after the recall shows nothing either.
-            Entry::Command { about, change: Change::Edit { .. } } => {
-                let recalled = conversation.get(*about as usize - 1).and_then(|record| record.recalled);
-                if let Some(record) = conversation.last_mut() {
-                    record.recalled = recalled.map(|_| now);
-                }
+        }
+        // An edit that comes after the recall shows nothing either.
+        if let Entry::Command { about, change: Change::Edit { .. } } = &message.entry {
+            let recalled = conversation.get(*about as usize - 1).and_then(|record| record.recalled);
+            if let Some(record) = conversation.last_mut() {
+                record.recalled = recalled.map(|_| now);
             }
-            _ => {}
         }
         self.identities.insert(identity, (key, seq));
         Ok((seq, false))

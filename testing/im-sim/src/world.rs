@@ -581,6 +581,9 @@ impl World {
             }
             ClientEvent::Unknown { packet_id } => return Err(format!("message {packet_id} was given up")),
             ClientEvent::Negotiated(_) | ClientEvent::LoggedIn { .. } => {}
+            ClientEvent::Signal(_) | ClientEvent::SignalRefused { .. } | ClientEvent::CallAnswered { .. } => {
+                return Err("a signal, and nobody signals here".into());
+            }
             other => return Err(format!("an event that the world does not know: {other:?}")),
         }
         Ok(())
@@ -662,6 +665,7 @@ impl World {
                 }
             }
             ServerEvent::Negotiated(_) => {}
+            ServerEvent::Signal { .. } => return Err("a signal, and nobody signals here".into()),
             other => return Err(format!("an event that the world does not know: {other:?}")),
         }
         Ok(())

@@ -272,7 +272,7 @@ fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() 
         connection.role.budgets = Some(Budgets::new(&budgets, Instant::default()));
         let kind = body.kind();
         say(&mut connection, 9, body).unwrap();
-        let (id, code, reason) = refusal(&mut connection).expect(kind.name());
+        let (id, code, reason) = refusal(&mut connection).unwrap_or_else(|| panic!("{kind:?}"));
         assert_eq!((id, code), (9, RefusalCode::OVER_BUDGET), "{kind:?}: {reason}");
         assert!(connection.events.is_empty() && connection.role.unanswered == 0, "{kind:?}");
     }

@@ -46,7 +46,9 @@ impl<T: Transport> Session<T> {
                 let (code, reason) = (RefusalCode::INVALID, "this server passes no signals on");
                 let result = match signal {
                     Signal::Call { .. } => self.connection.refused(packet_id, code, reason, false),
-                    _ => self.connection.signal_refused(packet_id, code, reason, None),
+                    Signal::Typing { .. } | Signal::Presence(_) | Signal::Watch { .. } | _ => {
+                        self.connection.signal_refused(packet_id, code, reason, None)
+                    }
                 };
                 self.answered(now, result);
             }
