@@ -4,7 +4,7 @@ namespace * im.v2
 
 // As one of its members names it.
 struct Conversation {
-  1: optional i32 kind, // 1 private
+  1: optional i32 kind, // 1 private, 2 group, 3 room, 4 broadcast
   2: optional string id, // private: the other user
 }
 
@@ -81,6 +81,7 @@ struct Refused { // 34
   1: optional i32 code,
   2: optional string reason,
   3: optional bool retry,
+  4: optional i32 retry_after_ms,
 }
 
 struct Deliver { // 35
@@ -91,10 +92,106 @@ struct Deliver { // 35
   5: optional i64 time_ms,
   6: optional i32 content_type,
   7: optional binary content,
+  8: optional i32 kind, // 0 message, 1 recall, 2 edit, 3 reaction, 4 reaction taken away, 5 recalled
+  9: optional i64 about,
 }
 
 struct Delivered { // 36
   1: Conversation conversation,
   2: optional i64 up_to,
   3: optional i64 epoch, // 0: the server named none
+}
+
+struct Recall { // 37
+  1: Conversation to,
+  2: optional i64 about,
+}
+
+struct Edit { // 38
+  1: Conversation to,
+  2: optional i64 about,
+  3: optional i32 content_type,
+  4: optional binary content,
+}
+
+struct Reaction { // 39
+  1: Conversation to,
+  2: optional i64 about,
+  3: optional string text, // 1 to 64 bytes
+  4: optional bool remove,
+}
+
+struct Read { // 48
+  1: Conversation conversation,
+  2: optional i64 up_to,
+}
+
+struct ReadBy { // 49
+  1: Conversation conversation,
+  2: optional string user,
+  3: optional i64 up_to,
+}
+
+struct DeliveredTo { // 50
+  1: Conversation conversation,
+  2: optional string user,
+  3: optional i64 up_to,
+}
+
+struct Typing { // 56
+  1: Conversation conversation,
+  2: optional string user, // empty from a client
+  3: optional bool on,
+}
+
+struct Presence { // 57
+  1: optional string user, // empty from a client
+  2: optional i32 state, // 0 offline, 1 online, 2 away, 3 busy; 128 to 191 belong to applications
+  3: optional i64 seen_ms,
+}
+
+struct Watch { // 58
+  1: optional string user,
+  2: optional bool on,
+}
+
+struct CallSignal { // 64
+  1: optional i64 call,
+  2: optional i32 signal,
+  3: optional string group,
+  4: optional string user,
+  5: optional i32 media,
+  6: optional i32 fail,
+  7: optional bool camera,
+  8: optional bool microphone,
+  9: optional string users,
+  10: optional binary payload,
+}
+
+struct CallAnswer { // 65
+  1: optional i64 call,
+  2: optional i32 phase,
+  3: optional i32 end,
+  4: optional i32 fail,
+  5: optional bool duplicate,
+  6: optional i32 refusal,
+  7: optional i64 other,
+  8: optional i64 len,
+  9: optional i64 max,
+}
+
+struct CallNotice { // 66
+  1: optional i64 call,
+  2: optional i32 notice,
+  3: optional string group,
+  4: optional string user,
+  5: optional string device,
+  6: optional i32 media,
+  7: optional i32 end,
+  8: optional i32 fail,
+  9: optional bool camera,
+  10: optional bool microphone,
+  11: optional string users,
+  12: optional string host,
+  13: optional binary payload,
 }

@@ -278,6 +278,30 @@ code! {
         DELIVER = 35, "deliver";
         /// This device has all messages of a conversation up to a seq.
         DELIVERED = 36, "delivered";
+        /// Takes a message back.
+        RECALL = 37, "recall";
+        /// Gives a message other content.
+        EDIT = 38, "edit";
+        /// Adds a reaction to a message or takes it away.
+        REACTION = 39, "reaction";
+        /// How far the user has read a conversation.
+        READ = 48, "read";
+        /// How far a user has read a conversation, told to others.
+        READ_BY = 49, "read-by";
+        /// How far a device of a user has a conversation, told to others.
+        DELIVERED_TO = 50, "delivered-to";
+        /// Somebody types.
+        TYPING = 56, "typing";
+        /// Whether somebody is there.
+        PRESENCE = 57, "presence";
+        /// Asks to be told of somebody's presence.
+        WATCH = 58, "watch";
+        /// What a device says in a call.
+        CALL_SIGNAL = 64, "call-signal";
+        /// The answer to a call signal.
+        CALL_ANSWER = 65, "call-answer";
+        /// What a device is told of a call.
+        CALL_NOTICE = 66, "call-notice";
     }
 }
 

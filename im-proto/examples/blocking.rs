@@ -128,7 +128,7 @@ fn bob(server: (SocketAddr, ServerPublicKey)) -> Fallible<()> {
     loop {
         match bob.next(PATIENT)?.ok_or("bob waited in vain")? {
             ClientEvent::Message(delivery) => {
-                let text = String::from_utf8(delivery.content)?;
+                let text = String::from_utf8(delivery.entry.content().to_vec())?;
                 println!("bob: {} #{} says: {text}", delivery.from, delivery.seq);
                 assert_eq!((delivery.from.as_str(), text.as_str()), ("alice", "hello, bob"));
                 // Only when the message is safe. The ack goes out before the close packet.

@@ -92,7 +92,7 @@ impl CloseCode {
 }
 
 codes! {
-    /// Why a message was not stored.
+    /// Why a message or a command was not stored.
     ///
     /// ```
     /// # use im_proto::RefusalCode;
@@ -109,6 +109,12 @@ codes! {
         TOO_LARGE = 4, "too large";
         /// The store did not take the message.
         STORE = 5, "not stored";
+        /// There is no message that the command could be about.
+        NO_TARGET = 6, "no such message";
+        /// The time in which it was possible is over.
+        TOO_LATE = 7, "too late";
+        /// Too much in too short a time.
+        OVER_BUDGET = 8, "over budget";
     }
 }
 

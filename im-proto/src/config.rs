@@ -13,6 +13,7 @@ use im_crypto::{
 use im_serial::Registry;
 
 use crate::backoff::Backoff;
+use crate::budget::BudgetConfig;
 
 /// Longest name of a user or device, in bytes.
 pub const MAX_NAME_LEN: usize = 128;
@@ -123,8 +124,8 @@ pub(crate) const fn shows_key(id: HandshakeId) -> bool {
 
 /// A client's settings.
 ///
-/// Worst case of memory: `outbox_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
-/// `max_conversations` x about 350 bytes + `max_tickets` x about 1 KiB, plus one packet each way in the caller's buffers.
+/// Worst case of memory: `outbox_bytes` + `signal_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
+/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB, plus one packet each way in the caller's buffers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the primitives come from.
@@ -158,6 +159,8 @@ pub struct ClientConfig {
     pub receive_max: u32,
     /// Bound of the outbox, in bytes, counted with the overhead of each message.
     pub outbox_bytes: usize,
+    /// Bytes of signals that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
+    pub signal_bytes: usize,
     /// After so many transmissions without an answer a message's outcome is unknown.
     pub max_tries: u32,
     /// Delay between transmissions of a message on one connection.
@@ -202,6 +205,7 @@ impl ClientConfig {
             max_content: 32 * 1024,
             receive_max: 64,
             outbox_bytes: 1024 * 1024,
+            signal_bytes: 128 * 1024,
             max_tries: 16,
             retry: Backoff { first: Duration::from_secs(5), max: Duration::from_secs(60) },
             reconnect: Backoff::default(),
@@ -251,7 +255,9 @@ impl ClientConfig {
 /// A server's settings, shared by its connections.
 ///
 /// Worst case of memory per connection: `send_max` x (a submitted message in the application's hands) + one batch of
-/// `fetch_bytes` + `max_conversations` x about 350 bytes, plus one packet each way in the caller's buffers.
+/// `fetch_bytes` + `max_conversations` x about 700 bytes + `receipts_max` x about 1200 bytes +
+/// `signal_bytes` + `watch_max` x about 200 bytes, plus one packet each way in the
+/// caller's buffers.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where the primitives come from.
@@ -285,6 +291,15 @@ pub struct ServerConfig {
     pub fetch_bytes: usize,
     /// Conversations whose position is kept per connection.
     pub max_conversations: u32,
+    /// Bytes of signals that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
+    pub signal_bytes: usize,
+    /// Users whose presence one connection may watch.
+    pub watch_max: u32,
+    /// What a client may cost, counted from its login on; `None`: whatever it likes. What is over a budget is refused with the
+    /// wait. An application that counts by user over all devices does so itself, with [`crate::budget`].
+    pub budgets: Option<BudgetConfig>,
+    /// Receipts that may wait for transmission; beyond that the oldest is dropped.
+    pub receipts_max: u32,
     /// Bound for handshake and login.
     pub login_timeout: Duration,
     /// A client that heard or sent nothing for so long pings. Whole seconds on the wire.
@@ -313,6 +328,10 @@ impl ServerConfig {
             receive_max: 256,
             fetch_bytes: 128 * 1024,
             max_conversations: 1024,
+            signal_bytes: 256 * 1024,
+            watch_max: 1024,
+            budgets: None,
+            receipts_max: 1024,
             login_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(25),
             idle: Duration::from_secs(60),
@@ -341,6 +360,8 @@ impl ServerConfig {
         for (name, value) in [
             ("send_max", u64::from(self.send_max)),
             ("max_conversations", u64::from(self.max_conversations)),
+            ("signal_bytes", self.signal_bytes as u64),
+            ("receipts_max", u64::from(self.receipts_max)),
             ("heartbeat", self.heartbeat.as_secs()),
             ("login_timeout", u64::try_from(self.login_timeout.as_micros()).unwrap_or(u64::MAX)),
         ] {

@@ -80,6 +80,12 @@ pub enum Error {
         /// How many it names.
         count: usize,
     },
+    /// A conversation of a kind that this packet may not name.
+    #[error("a conversation of kind {kind} has no positions: private (1), group (2) and broadcast (4) have")]
+    ConversationKind {
+        /// The kind.
+        kind: u32,
+    },
     /// The peer had more deliveries in flight than this side allows.
     #[error("more than {max} deliveries are unacked, which is the limit that the login named")]
     ReceiveMax {
@@ -149,6 +155,7 @@ impl Error {
             | Self::Identity { .. }
             | Self::Ticket(_)
             | Self::Positions { .. }
+            | Self::ConversationKind { .. }
             | Self::ReceiveMax { .. }
             | Self::Gap { .. } => Fault::PeerViolated,
             Self::PeerLimit { .. } => Fault::PeerIncompatible,
@@ -185,6 +192,7 @@ impl Error {
             | Self::Identity { .. }
             | Self::Ticket(_)
             | Self::Positions { .. }
+            | Self::ConversationKind { .. }
             | Self::ReceiveMax { .. } => CloseCode::PROTOCOL,
             Self::PeerLimit { .. } => CloseCode::UNSUPPORTED,
             Self::Gap { .. } => CloseCode::RESYNC,
@@ -213,6 +221,39 @@ pub enum SendError<M> {
     /// The target is not a valid conversation.
     #[error("the target is not a valid conversation: 1 to 128 bytes without control characters")]
     InvalidTarget(M),
+    /// The command is about no entry, or its reaction is not a valid one.
+    #[error("the command is about no entry, or its reaction is not 1 to 64 bytes without control characters")]
+    InvalidCommand(M),
+}
+
+/// Why a read position was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A room, an unknown kind, or a name that is not valid.
+    #[error("the conversation has no read position: it is a room, of an unknown kind, or its name is not valid")]
+    NoPositions,
+    /// As many positions as are kept wait for the server.
+    #[error("the server did not take earlier read positions yet: say it again later")]
+    Full,
+}
+
+/// Why a signal was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// There is no login: signals are not kept for later.
+    #[error("not logged in: signals are not kept for later")]
+    Offline,
+    /// A name, state, conversation or call id that no server takes.
+    #[error("the signal names something that is not valid")]
+    Invalid,
+    /// The payload does not fit into a packet.
+    #[error("the signal has {len} bytes, which do not fit into a packet")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+    },
 }
 
 /// Why a server's answer was not taken.

@@ -6,12 +6,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use im_serial::Body;
-use im_serial::body::{Conversation, Deliver, Epoch, Stored};
+use im_serial::body::{Conversation, ConversationKind, Deliver, Epoch, Stored};
 
+use crate::entry::{Entry, Parts};
 use crate::error::AnswerError;
 use crate::resume::Continued;
 
-/// A message of the log, as a server hands it to the connection of a device.
+/// A place of the log, as a server hands it to the connection of a device.
+///
+/// The place of a message that was recalled, and of each edit of it, is [`Entry::Recalled`]: it has nowhere to put content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedItem {
     /// Its place in the conversation.
@@ -22,12 +25,18 @@ pub struct FeedItem {
     pub time_ms: u64,
     /// The sender.
     pub from: String,
-    /// This very device sent it: then only the fact is sent, not the content.
+    /// This very device sent it: then only the fact is sent, not the entry.
     pub own: bool,
-    /// What the content is.
-    pub content_type: u32,
-    /// The content.
-    pub content: Vec<u8>,
+    /// What stands there.
+    pub entry: Entry,
+}
+
+/// Whether the devices of a user have positions in conversations of this kind. A room keeps none.
+pub(crate) const fn has_positions(conversation: &Conversation) -> bool {
+    match conversation.known_kind() {
+        Some(ConversationKind::Private | ConversationKind::Group | ConversationKind::Broadcast) => true,
+        Some(_) | None => false,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,10 +85,16 @@ pub(crate) struct Feed {
     more_unread: bool,
     asking_unread: bool,
     queue: VecDeque<Body>,
+    /// Messages of the conversation that is being fetched which were recalled meanwhile; at most [`MAX_RECALLED`].
+    recalled: Vec<u64>,
+    /// There were more of them: the answer is of no use.
+    stale: bool,
 }
 
 /// Most messages asked for at once; the window may be smaller.
 const MAX_FETCH: u64 = 64;
+/// Most recalls kept until the log answers.
+const MAX_RECALLED: usize = 64;
 
 impl Feed {
     pub(crate) fn new(receive_max: u32, max_lanes: u32) -> Self {
@@ -93,6 +108,8 @@ impl Feed {
             more_unread: receive_max > 0,
             asking_unread: false,
             queue: VecDeque::new(),
+            recalled: Vec::new(),
+            stale: false,
         }
     }
 
@@ -116,7 +133,7 @@ impl Feed {
 
     /// The conversation has messages up to `head`.
     pub(crate) fn notify(&mut self, conversation: &Conversation, head: u64) {
-        if self.receive_max == 0 {
+        if self.receive_max == 0 || !has_positions(conversation) {
             return;
         }
         if !self.lanes.contains_key(conversation) {
@@ -204,6 +221,12 @@ impl Feed {
             }
         }
         self.fetching = None;
+        let recalled = core::mem::take(&mut self.recalled);
+        if core::mem::take(&mut self.stale) {
+            lane.queued = true;
+            self.dirty.push_back(conversation.clone());
+            return Ok(());
+        }
         if !lane.known {
             (lane.known, lane.epoch, lane.acked, lane.sent) = (true, epoch, after, after);
             // Before anything else of the conversation: a device that stands in another epoch must not take seqs of this one
@@ -218,7 +241,9 @@ impl Feed {
         for item in items {
             lane.sent = item.seq;
             self.in_flight += 1;
-            self.queue.push_back(packet(conversation, item));
+            let mut body = packet(conversation, item);
+            recalled.iter().for_each(|seq| redact(&mut body, *seq));
+            self.queue.push_back(body);
         }
         lane.head = lane.head.max(lane.sent);
         if lane.head > lane.sent && !lane.queued {
@@ -228,9 +253,25 @@ impl Feed {
         Ok(())
     }
 
+    /// The message at `seq` was recalled: what waits for transmission, or is just read from the log, loses its content.
+    pub(crate) fn recalled(&mut self, conversation: &Conversation, seq: u64) {
+        for body in &mut self.queue {
+            if matches!(body, Body::Deliver(deliver) if deliver.conversation == *conversation) {
+                redact(body, seq);
+            }
+        }
+        if self.fetching.as_ref() == Some(conversation) {
+            if self.recalled.len() < MAX_RECALLED {
+                self.recalled.push(seq);
+            } else {
+                self.stale = true;
+            }
+        }
+    }
+
     /// This device's own message was stored at `seq`. Whether its answer takes the message's place in the stream.
     pub(crate) fn stored(&mut self, conversation: &Conversation, seq: u64) -> bool {
-        if self.receive_max == 0 {
+        if self.receive_max == 0 || !has_positions(conversation) {
             return false;
         }
         if let Some(lane) = self.lanes.get_mut(conversation)
@@ -273,18 +314,30 @@ impl Feed {
     }
 }
 
+/// Takes the content out of the message at `seq`, and out of every edit of it.
+fn redact(body: &mut Body, seq: u64) {
+    if let Body::Deliver(deliver) = body
+        && Entry::has_content_of(deliver.kind, deliver.seq, deliver.about, seq)
+    {
+        let Parts { kind, about, content_type, content } = Entry::Recalled.into_parts();
+        (deliver.kind, deliver.about, deliver.content_type, deliver.content) = (kind, about, content_type, content);
+    }
+}
+
 fn packet(conversation: &Conversation, item: FeedItem) -> Body {
     let conversation = conversation.clone();
-    let FeedItem { seq, message_id, time_ms, from, own, content_type, content } = item;
+    let FeedItem { seq, message_id, time_ms, from, own, entry } = item;
     if own {
         // Without a packet id, so that it is nobody's answer: only the identity with its content has one.
         Stored { conversation, message_id, seq, time_ms, duplicate: true, in_stream: true }.into()
     } else {
-        Deliver { conversation, from, message_id, seq, time_ms, content_type, content }.into()
+        let Parts { kind, about, content_type, content } = entry.into_parts();
+        Deliver { conversation, from, message_id, seq, time_ms, content_type, content, kind, about }.into()
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
     use super::*;
 
@@ -299,8 +352,7 @@ mod tests {
             time_ms: 0,
             from: "bob".into(),
             own: false,
-            content_type: 1,
-            content: Vec::new(),
+            entry: Entry::text(""),
         })
         .collect()
     }
@@ -412,5 +464,76 @@ mod tests {
         feed.notify_all();
         assert!(!feed.stored(&bob(), 1));
         assert_eq!(feed.question(), None);
+    }
+
+    fn edit(seq: u64, about: u64) -> FeedItem {
+        let change = crate::Change::Edit { content_type: 1, content: b"secret".to_vec() };
+        FeedItem { entry: Entry::Command { about, change }, ..items(seq..=seq).remove(0) }
+    }
+
+    fn contents(feed: &mut Feed) -> Vec<(u64, u32, usize)> {
+        let mut all = Vec::new();
+        while let Some(Body::Deliver(deliver)) = feed.next() {
+            all.push((deliver.seq, deliver.kind, deliver.content.len()));
+            feed.transmitted();
+        }
+        all
+    }
+
+    /// A feed that asked for messages of bob, with three messages and an edit of the second one as the answer.
+    fn asked() -> (Feed, Vec<FeedItem>) {
+        let mut feed = Feed::new(100, 8);
+        feed.question();
+        feed.unread(&[(bob(), 4)], true).unwrap();
+        assert_eq!(feed.question(), fetch(None, 64));
+        let mut answer = items(1..=3);
+        answer.iter_mut().for_each(|item| item.entry = Entry::text("secret"));
+        answer.push(edit(4, 2));
+        (feed, answer)
+    }
+
+    #[test]
+    fn what_was_fetched_and_not_transmitted_loses_its_content_when_it_is_recalled() {
+        let (mut feed, answer) = asked();
+        feed.fetched(&bob(), 0, answer).unwrap();
+        feed.recalled(&Conversation::private("carol"), 1);
+        feed.recalled(&bob(), 2);
+        assert_eq!(contents(&mut feed), [(1, 0, 6), (2, 5, 0), (3, 0, 6), (4, 5, 0)]);
+    }
+
+    #[test]
+    fn what_the_log_read_before_a_recall_and_answers_after_it_loses_its_content() {
+        let (mut feed, answer) = asked();
+        feed.recalled(&bob(), 2);
+        feed.fetched(&bob(), 0, answer).unwrap();
+        assert_eq!(contents(&mut feed), [(1, 0, 6), (2, 5, 0), (3, 0, 6), (4, 5, 0)]);
+    }
+
+    #[test]
+    fn more_recalls_than_are_kept_ask_the_log_again() {
+        let (mut feed, answer) = asked();
+        for seq in 1..=MAX_RECALLED as u64 + 1 {
+            feed.recalled(&bob(), seq);
+        }
+        feed.fetched(&bob(), 0, answer).unwrap();
+        assert_eq!(contents(&mut feed), []);
+        assert_eq!(feed.question(), fetch(None, 64));
+        let answer: Vec<_> = items(1..=2).into_iter().map(|item| FeedItem { entry: Entry::Recalled, ..item }).collect();
+        feed.fetched(&bob(), 0, answer).unwrap();
+        assert_eq!(contents(&mut feed), [(1, 5, 0), (2, 5, 0)]);
+    }
+
+    #[test]
+    fn a_room_has_no_feed() {
+        let mut feed = Feed::new(8, 8);
+        feed.question();
+        feed.unread(&[], true).unwrap();
+        let room = Conversation::room("show");
+        feed.notify(&room, 1);
+        assert!(!feed.stored(&room, 1));
+        assert_eq!(feed.question(), None);
+        feed.notify(&Conversation::broadcast("news"), 1);
+        feed.notify(&Conversation::group("team"), 1);
+        assert!(feed.question().is_some());
     }
 }

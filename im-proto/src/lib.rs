@@ -15,6 +15,7 @@ pub mod call;
 mod close;
 mod config;
 mod connection;
+mod entry;
 mod error;
 mod feed;
 mod inbox;
@@ -22,7 +23,10 @@ mod keepalive;
 mod link;
 mod outbox;
 pub mod policy;
+pub mod receipts;
 mod resume;
+pub mod rights;
+mod signals;
 mod tickets;
 mod time;
 mod timer;
@@ -34,12 +38,14 @@ pub use connection::{
     Client, ClientEvent, Connection, Delivery, LoginRequest, ResumedLogin, Role, Server, ServerEvent, State, Stats,
     Submission, Transmit,
 };
-pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, SendError};
+pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
+pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, ReadError, SendError, SignalError};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
 pub use resume::{LogFacts, MAX_POSITIONS, ReloadReason, ResumeRequest, SessionAnswer};
+pub use signals::{PeerSignal, PresenceState, Signal};
 pub use tickets::{AddTicketError, SavedTicket};
 pub use time::Instant;
 pub use timer::Timer;

@@ -3,11 +3,13 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use im_serial::Body;
 use im_serial::body::{Conversation, Send};
 
 use crate::backoff::Backoff;
+use crate::entry::Command;
 use crate::time::Instant;
 
 /// The sender's id of a message, stable over retries, unique per user and device.
@@ -52,6 +54,34 @@ impl fmt::Debug for Message {
     }
 }
 
+/// What waits for an answer, and is sent again until it comes.
+pub(crate) trait Outgoing {
+    /// What it allocates, in bytes.
+    fn allocated(&self) -> usize;
+    fn into_body(self) -> Body;
+}
+
+impl Outgoing for Message {
+    fn allocated(&self) -> usize {
+        self.content.capacity() + self.to.id.capacity()
+    }
+
+    fn into_body(self) -> Body {
+        let Self { to, content_type, content } = self;
+        Body::Send(Send { to, content_type, content })
+    }
+}
+
+impl Outgoing for Command {
+    fn allocated(&self) -> usize {
+        self.change.allocated() + self.to.id.capacity()
+    }
+
+    fn into_body(self) -> Body {
+        self.into_body()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// To be sent, not before the given moment.
@@ -89,19 +119,24 @@ impl Outbox {
         Self { entries: VecDeque::new(), bytes: 0, max_bytes, max_tries, backoff, next_id }
     }
 
-    /// Queues a message, or gives it back when there is no room. One message always fits into an empty outbox.
-    pub(crate) fn push(&mut self, message: Message) -> Result<PacketId, Message> {
-        let cost = ENTRY_OVERHEAD + message.content.capacity() + message.to.id.capacity();
+    /// Queues a message or a command, or gives it back when there is no room. One always fits into an empty outbox.
+    pub(crate) fn push<T: Outgoing>(&mut self, message: T) -> Result<PacketId, T> {
+        let cost = ENTRY_OVERHEAD.saturating_add(message.allocated());
         if !self.entries.is_empty() && self.bytes.saturating_add(cost) > self.max_bytes {
             return Err(message);
         }
-        let id = PacketId(self.next_id);
-        self.next_id = self.next_id.wrapping_add(1) & (u64::MAX >> 1);
-        let Message { to, content_type, content } = message;
-        let body = Body::Send(Send { to, content_type, content });
+        let id = self.take_id();
+        let body = message.into_body();
         self.entries.push_back(Entry { id, body, cost, tries: 0, phase: Phase::Waiting(None) });
         self.bytes += cost;
         Ok(id)
+    }
+
+    /// An id that no message has.
+    pub(crate) fn take_id(&mut self) -> PacketId {
+        let id = PacketId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1) & (u64::MAX >> 1);
+        id
     }
 
     /// The next message to transmit, if fewer than `window` are in flight.
@@ -135,14 +170,14 @@ impl Outbox {
         true
     }
 
-    /// The server asked to try again later. Whether there is another try; otherwise the message is out.
-    pub(crate) fn postpone(&mut self, id: PacketId, now: Instant, rng: &mut fastrand::Rng) -> bool {
+    /// The server asked to try again later, not before `wait`. Whether there is another try; otherwise the message is out.
+    pub(crate) fn postpone(&mut self, id: PacketId, now: Instant, wait: Duration, rng: &mut fastrand::Rng) -> bool {
         let (backoff, max_tries) = (self.backoff, self.max_tries);
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return true };
         if entry.tries >= max_tries {
             return !self.remove(id);
         }
-        entry.phase = Phase::Waiting(Some(now + backoff.delay(entry.tries, rng)));
+        entry.phase = Phase::Waiting(Some(now + backoff.delay(entry.tries, rng).max(wait)));
         true
     }
 
@@ -194,7 +229,6 @@ impl Outbox {
 mod tests {
     use super::*;
     use alloc::format;
-    use core::time::Duration;
 
     const fn at(secs: u64) -> Instant {
         Instant::from_micros(secs * 1_000_000)
@@ -246,13 +280,13 @@ mod tests {
         for id in &ids {
             outbox.transmitted(*id, at(0), &mut rng);
         }
-        assert!(outbox.postpone(ids[0], at(1), &mut rng));
+        assert!(outbox.postpone(ids[0], at(1), Duration::ZERO, &mut rng));
         assert!(outbox.next(at(1), 9).is_none());
         assert_eq!(outbox.next(at(7), 9).unwrap().0, ids[0]);
         outbox.disconnected();
         assert_eq!(outbox.next(at(1), 9).unwrap().0, ids[0]);
         outbox.transmitted(ids[0], at(1), &mut rng);
-        assert!(!outbox.postpone(ids[0], at(1), &mut rng), "no try left");
+        assert!(!outbox.postpone(ids[0], at(1), Duration::ZERO, &mut rng), "no try left");
         assert_eq!(outbox.len(), 1);
     }
 }

@@ -16,15 +16,7 @@ fn online() -> Pair {
 }
 
 fn item(seq: u64, text: &str) -> FeedItem {
-    FeedItem {
-        seq,
-        message_id: seq,
-        time_ms: 0,
-        from: "bob".into(),
-        own: false,
-        content_type: content_type::TEXT,
-        content: text.into(),
-    }
+    FeedItem { seq, message_id: seq, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text(text) }
 }
 
 #[test]
@@ -225,7 +217,7 @@ fn deliveries_come_in_order_and_their_acks_come_back() {
     let mut texts = Vec::new();
     for event in std::mem::take(&mut pair.client_events) {
         let ClientEvent::Message(delivery) = event else { panic!("{event:?}") };
-        texts.push(String::from_utf8(delivery.content).unwrap());
+        texts.push(String::from_utf8(delivery.entry.content().to_vec()).unwrap());
         pair.client.ack(delivery.token);
     }
     assert_eq!(texts, ["a", "b", "c"]);

@@ -36,8 +36,7 @@ impl Store {
             time_ms: 0,
             from: "bob".into(),
             own: false,
-            content_type: content_type::TEXT,
-            content: text.clone().into_bytes(),
+            entry: Entry::text(text),
         };
         (1..).zip(&self.texts).skip(after as usize).map(item).collect()
     }
@@ -167,7 +166,7 @@ impl World {
             match event {
                 ClientEvent::LoggedIn { session, .. } => self.answers.push(session),
                 ClientEvent::Message(delivery) => {
-                    self.got.push((delivery.seq, String::from_utf8(delivery.content).unwrap()));
+                    self.got.push((delivery.seq, String::from_utf8(delivery.entry.content().to_vec()).unwrap()));
                     if self.acks {
                         self.client.ack(delivery.token);
                     } else {

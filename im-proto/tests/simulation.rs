@@ -24,6 +24,8 @@ fn run(name: &str, plan: &Plan, range: Range<u64>) -> Report {
             Ok(report) => {
                 assert_eq!(report.stored, plan.messages_in_all());
                 total.stored += report.stored;
+                total.commands += report.commands;
+                total.recalled += report.recalled;
                 total.delivered += report.delivered;
                 total.connections += report.connections;
                 total.duplicates += report.duplicates;
@@ -85,6 +87,14 @@ fn tickets_and_sessions_that_go_on() {
         let seen = [total.resumed, total.reused, total.recovered, total.replaced];
         assert!(seen.iter().all(|seen| *seen > n / 2), "every way was gone: {total:?}");
     }
+}
+
+/// Recalls, edits and reactions come to every device, in their place and once; what was recalled comes without its content.
+#[test]
+fn commands_over_lossy_links_and_crashes() {
+    let total = run("commands_over_lossy_links_and_crashes", &Plan::commanding(), 0..200);
+    let (stored, commands) = (total.stored as u64, total.commands as u64);
+    assert!(commands > stored / 3 && total.recalled > 200, "{total:?}");
 }
 
 #[test]

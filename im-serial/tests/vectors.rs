@@ -17,6 +17,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 fn samples() -> Vec<(Kind, Value)> {
     let bob = json!({"kind": 1, "id": "bob"});
+    let team = json!({"kind": 2, "id": "team"});
     vec![
         (
             Kind::Login,
@@ -36,12 +37,33 @@ fn samples() -> Vec<(Kind, Value)> {
             Kind::Stored,
             json!({"conversation": bob, "message_id": "1175430285918216192", "seq": 1, "time_ms": 1_700_000_000_123u64, "duplicate": false, "in_stream": true}),
         ),
-        (Kind::Refused, json!({"code": 2, "reason": "used before", "retry": false})),
+        (Kind::Refused, json!({"code": 2, "reason": "used before", "retry": true, "retry_after_ms": 1500})),
         (
             Kind::Deliver,
-            json!({"conversation": bob, "from": "bob", "message_id": "18446744073709551615", "seq": 300, "time_ms": 0, "content_type": 200, "content": "AAH/"}),
+            json!({"conversation": bob, "from": "bob", "message_id": "18446744073709551615", "seq": 300, "time_ms": 0, "content_type": 200, "content": "AAH/", "kind": 2, "about": 299}),
         ),
         (Kind::Delivered, json!({"conversation": bob, "up_to": 300, "epoch": 3})),
+        (Kind::Recall, json!({"to": bob, "about": 299})),
+        (Kind::Edit, json!({"to": team, "about": 1, "content_type": 1, "content": "YmV0dGVy"})),
+        (Kind::Reaction, json!({"to": team, "about": 70_000, "text": "👍", "remove": true})),
+        (Kind::Read, json!({"conversation": team, "up_to": 300})),
+        (Kind::ReadBy, json!({"conversation": team, "user": "carol", "up_to": u64::MAX})),
+        (Kind::DeliveredTo, json!({"conversation": bob, "user": "bob", "up_to": 1})),
+        (Kind::Typing, json!({"conversation": team, "user": "carol", "on": true})),
+        (Kind::Presence, json!({"user": "carol", "state": 2, "seen_ms": 1_700_000_000_123u64})),
+        (Kind::Watch, json!({"user": "carol", "on": true})),
+        (
+            Kind::CallSignal,
+            json!({"call": "10", "signal": 16, "group": "team", "user": "", "media": 2, "fail": 0, "camera": true, "microphone": false, "users": "bob\ncarol", "payload": "AAH/"}),
+        ),
+        (
+            Kind::CallAnswer,
+            json!({"call": "10", "phase": 3, "end": 5, "fail": 3, "duplicate": true, "refusal": 12, "other": "11", "len": 40_000, "max": 32_768}),
+        ),
+        (
+            Kind::CallNotice,
+            json!({"call": "10", "notice": 9, "group": "team", "user": "bob", "device": "desk", "media": 1, "end": 6, "fail": 1, "camera": false, "microphone": true, "users": "dave", "host": "carol", "payload": "AAH/"}),
+        ),
     ]
 }
 

@@ -69,6 +69,8 @@ pub fn deliver() -> Deliver {
         time_ms: 1_700_000_000_123,
         content_type: 1,
         content: TEXT.into(),
+        kind: 0,
+        about: 0,
     }
 }
 

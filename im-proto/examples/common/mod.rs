@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use im_proto::{AnswerError, Connection, Conversation, FeedItem, PacketId, RefusalCode, Server, ServerEvent};
+use im_proto::{AnswerError, Connection, Conversation, Entry, FeedItem, PacketId, RefusalCode, Server, ServerEvent};
 
 /// Who is at the other end of a server's connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ pub(crate) struct Device {
 
 /// A stored message with its identity.
 #[derive(Debug)]
-struct Entry {
+struct Row {
     from: Device,
     packet_id: PacketId,
     item: FeedItem,
@@ -22,7 +22,7 @@ struct Entry {
 /// One private conversation per pair of users, and what each device has of it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    messages: BTreeMap<(String, String), Vec<Entry>>,
+    messages: BTreeMap<(String, String), Vec<Row>>,
     positions: BTreeMap<(Device, Conversation), u64>,
 }
 
@@ -41,7 +41,7 @@ impl Log {
                 let same = log.iter().find(|entry| entry.from == *me && entry.packet_id == message.packet_id);
                 let (seq, duplicate) = match same {
                     // A retry: the same answer again, and nothing is stored twice.
-                    Some(entry) if entry.item.content == message.content => (entry.item.seq, true),
+                    Some(entry) if entry.item.entry.content() == message.content => (entry.item.seq, true),
                     Some(_) => {
                         let reason = "this packet id was used for another message";
                         return connection.refused(message.packet_id, RefusalCode::CONFLICT, reason, false);
@@ -55,10 +55,9 @@ impl Log {
                         time_ms: 0,
                         from: me.user.clone(),
                         own: false,
-                        content_type: message.content_type,
-                        content: message.content,
+                        entry: Entry::Message { content_type: message.content_type, content: message.content },
                     };
-                    log.push(Entry { from: me.clone(), packet_id: message.packet_id, item });
+                    log.push(Row { from: me.clone(), packet_id: message.packet_id, item });
                 }
                 connection.stored(message.packet_id, &message.to, 1000 + seq, seq, 0, duplicate)
             }
@@ -94,7 +93,7 @@ impl Log {
     }
 
     /// Alice names the conversation "bob", and bob names it "alice".
-    fn conversation(&mut self, me: &Device, conversation: &Conversation) -> &mut Vec<Entry> {
+    fn conversation(&mut self, me: &Device, conversation: &Conversation) -> &mut Vec<Row> {
         let (a, b) = (me.user.clone(), conversation.id.clone());
         self.messages.entry(if a <= b { (a, b) } else { (b, a) }).or_default()
     }

@@ -8,6 +8,7 @@ mod private;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use core::time::Duration;
 
 pub use group::{DeviceState, GroupSignal, PeerKind};
 pub use private::PrivateSignal;
+pub use wire::{CallSignal, CallState};
 
 use crate::config::valid_name;
 use crate::time::Instant;
@@ -518,6 +520,9 @@ pub enum CallRefusal {
         /// The call to join.
         call: CallId,
     },
+    /// A refusal of a later version of the protocol. Only a client sees it.
+    #[error("the signal was refused for a reason that is not known here")]
+    Other,
 }
 
 impl CallRefusal {
@@ -545,6 +550,7 @@ impl CallRefusal {
             Self::TooManyPeople { .. } => "too-many-people",
             Self::NobodyFree => "nobody-free",
             Self::GroupHasCall { .. } => "group-has-call",
+            Self::Other => "other",
         }
     }
 }

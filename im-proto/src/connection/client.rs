@@ -12,22 +12,31 @@ use core::time::Duration;
 use im_codec::{HEADER_LEN, Header, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, ServerPublicKey, TlsExporter};
 use im_serial::Body;
-use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Refused, Stored};
+use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, Refused, Stored};
 
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
+use crate::call::{CallId, CallRefusal, CallState};
 use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
+use crate::entry::{Entry, Parts};
 use crate::error::{ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
+use crate::receipts::{Positions, Reads, Whose};
 use crate::resume::{ReloadReason, SessionAnswer};
+use crate::signals::{Dropping, PeerSignal};
 use crate::tickets::{SavedTicket, Shelf};
 use crate::time::Instant;
 use crate::timer::Timer;
 
-/// A message that arrived: in order within its conversation, and once.
+mod commands;
+mod receipts;
+mod signals;
+
+/// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
+/// was recalled. In order within its conversation, and once.
 #[derive(PartialEq, Eq)]
 pub struct Delivery {
     /// The conversation, as this user names it.
@@ -40,12 +49,20 @@ pub struct Delivery {
     pub seq: u64,
     /// When it was stored, in Unix milliseconds.
     pub time_ms: u64,
-    /// See [`crate::content_type`].
-    pub content_type: u32,
-    /// The content.
-    pub content: Vec<u8>,
-    /// Give it to [`Connection::ack`] when the message is safe with the application.
+    /// What it is.
+    pub entry: Entry,
+    /// Another device of this user sent it.
+    pub own: bool,
+    /// Give it to [`Connection::ack`] when the entry is safe with the application.
     pub token: AckToken,
+}
+
+impl Delivery {
+    /// Whether the application counts it as unread until the user's read position is at its seq: messages of others only.
+    /// Commands and what is left of recalled messages never do.
+    pub const fn counts_as_unread(&self) -> bool {
+        self.entry.is_message() && !self.own
+    }
 }
 
 impl fmt::Debug for Delivery {
@@ -54,7 +71,7 @@ impl fmt::Debug for Delivery {
             .field("conversation", &self.conversation)
             .field("from", &self.from)
             .field("seq", &self.seq)
-            .field("content", &format_args!("<{} bytes>", self.content.len()))
+            .field("entry", &self.entry)
             .finish_non_exhaustive()
     }
 }
@@ -96,7 +113,7 @@ pub enum ClientEvent {
         /// The epoch of the log now.
         epoch: u64,
     },
-    /// A message of this client is durable.
+    /// A message or command of this client is durable.
     Stored {
         /// The message.
         packet_id: PacketId,
@@ -109,7 +126,7 @@ pub enum ClientEvent {
         /// When it was stored, in Unix milliseconds.
         time_ms: u64,
     },
-    /// A message of this client was refused for good; it is not stored.
+    /// A message or command of this client was refused for good; it is not stored.
     Refused {
         /// The message.
         packet_id: PacketId,
@@ -123,8 +140,49 @@ pub enum ClientEvent {
         /// The message.
         packet_id: PacketId,
     },
-    /// A message for this device.
+    /// An entry of a conversation for this device.
     Message(Delivery),
+    /// A user has read a conversation up to and including `up_to`. For this client's own user it is the user's position,
+    /// whichever device said it: what is not beyond it is not unread. Only ever higher than before.
+    ReadBy {
+        /// The conversation.
+        conversation: Conversation,
+        /// Who.
+        user: String,
+        /// The highest seq read.
+        up_to: u64,
+    },
+    /// A device of a user has a conversation up to and including `up_to`. Only ever higher than before.
+    DeliveredTo {
+        /// The conversation.
+        conversation: Conversation,
+        /// Whose device.
+        user: String,
+        /// The highest seq had.
+        up_to: u64,
+    },
+    /// What this device is told of others; never stored.
+    Signal(PeerSignal),
+    /// A signal of this client was refused, and is not sent again.
+    SignalRefused {
+        /// The signal.
+        packet_id: PacketId,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+        /// From when on the same would be taken; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// A call signal of this client was answered.
+    CallAnswered {
+        /// The signal.
+        packet_id: PacketId,
+        /// The call.
+        call: CallId,
+        /// Where the call stands, or why the signal was refused.
+        result: Result<CallState, CallRefusal>,
+    },
     /// The server's record of what this device has is ahead of this connection's: the messages between were acked by an
     /// earlier or another run of the device. A delivery of `next` follows.
     Gap {
@@ -146,11 +204,18 @@ pub struct Client {
     rng: fastrand::Rng,
     outbox: Outbox,
     inbox: Inbox,
+    reads: Reads,
+    positions: Positions<Whose>,
+    signals: Dropping,
+    /// Packet ids of the latest signals that were transmitted.
+    sent_signals: VecDeque<u64>,
+    /// A signal was transmitted last, not a message: they take turns.
+    signal_last: bool,
     login_due: bool,
     send_max: u32,
     /// The session of the last login; 0 before the first.
     session: u64,
-    /// The user's id as the server knows it, if it told.
+    /// The user's id as the server knows it; empty before the first login.
     account: String,
     /// This connection tries a ticket that was given to this account.
     resuming: Option<String>,
@@ -172,12 +237,19 @@ impl Connection<Client> {
         let outbox = Outbox::new(config.outbox_bytes, config.max_tries, config.retry, &mut rng);
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
+        let (reads, positions) = (Reads::new(config.max_conversations), Positions::new(config.max_conversations));
+        let signals = Dropping::new(config.signal_bytes);
         let role = Client {
             shelf: Shelf::new(config.max_tickets),
             config,
             rng,
             outbox,
             inbox,
+            reads,
+            positions,
+            signals,
+            sent_signals: VecDeque::new(),
+            signal_last: false,
             login_due: false,
             send_max: 0,
             session: 0,
@@ -215,6 +287,10 @@ impl Connection<Client> {
         self.core.timers.set(Timer::Login, Some(now + self.role.config.login_timeout));
         self.role.outbox.disconnected();
         self.role.inbox.connected();
+        self.role.reads.connected();
+        // What the application signalled for the last connection makes no sense on this one.
+        self.core.stats.dropped_signals += self.role.signals.clear();
+        self.role.sent_signals.clear();
         Ok(())
     }
 
@@ -262,6 +338,12 @@ impl Connection<Client> {
 }
 
 impl Client {
+    /// Whether a signal is transmitted next, rather than a message.
+    fn signal_is_next(&self, now: Instant) -> bool {
+        let message_is_next = || self.signal_last && self.outbox.next(now, self.send_max).is_some();
+        !self.signals.is_empty() && !message_is_next()
+    }
+
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
         let packet_id = PacketId(id);
         if stored.in_stream {
@@ -275,20 +357,21 @@ impl Client {
     }
 
     fn deliver(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, deliver: Deliver) -> Result<(), Error> {
-        let Deliver { conversation, from, message_id, seq, time_ms, content_type, content } = deliver;
+        let Deliver { conversation, from, message_id, seq, time_ms, content_type, content, kind, about } = deliver;
         if !self.take(events, &conversation, seq, false)? {
             core.stats.duplicates += 1;
             return Ok(());
         }
         let token = self.inbox.token(conversation.clone(), seq);
+        let own = from == self.account;
         events.push_back(ClientEvent::Message(Delivery {
             conversation,
             from,
             message_id,
             seq,
             time_ms,
-            content_type,
-            content,
+            entry: Entry::from_parts(seq, Parts { kind, about, content_type, content }),
+            own,
             token,
         }));
         Ok(())
@@ -324,9 +407,13 @@ impl Client {
     }
 
     fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
+        if self.signal_refused(events, id, &refused) {
+            return;
+        }
         let packet_id = PacketId(id);
-        let Refused { code, reason, retry } = refused;
-        if retry && self.outbox.postpone(packet_id, now, &mut self.rng) {
+        let Refused { code, reason, retry, retry_after_ms } = refused;
+        let wait = Duration::from_millis(retry_after_ms.into());
+        if retry && self.outbox.postpone(packet_id, now, wait, &mut self.rng) {
             return;
         }
         // A retry that is not left is final too: the server said that the message is not stored.
@@ -393,6 +480,15 @@ impl Machine for Client {
                 Ok(())
             }
             (State::Online | State::Closing, Body::Deliver(deliver)) => self.deliver(core, events, deliver),
+            (State::Online | State::Closing, Body::CallAnswer(body)) => {
+                self.call_answered(events, id, &body);
+                Ok(())
+            }
+            (State::Online | State::Closing, body @ (Body::Typing(_) | Body::Presence(_) | Body::CallNotice(_))) => {
+                self.peer_signal(core, events, body)
+            }
+            (State::Online | State::Closing, Body::ReadBy(body)) => self.read_by(events, body),
+            (State::Online | State::Closing, Body::DeliveredTo(body)) => self.delivered_to(events, body),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
         }
     }
@@ -413,8 +509,14 @@ impl Machine for Client {
             // A close that overtakes the login takes no acks along: the server would see them before the login.
             State::Closing if self.login_due => None,
             State::Online | State::Closing => {
-                let (conversation, up_to, epoch) = self.inbox.next_ack()?;
-                Some((0, Cow::Owned(Delivered { conversation: conversation.clone(), up_to, epoch }.into())))
+                if let Some((conversation, up_to, epoch)) = self.inbox.next_ack() {
+                    return Some((
+                        0,
+                        Cow::Owned(Delivered { conversation: conversation.clone(), up_to, epoch }.into()),
+                    ));
+                }
+                let (conversation, up_to) = self.reads.next()?;
+                Some((0, Cow::Owned(Read { conversation: conversation.clone(), up_to }.into())))
             }
             State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
         }
@@ -423,8 +525,10 @@ impl Machine for Client {
     fn answer_sent(&mut self) {
         if self.login_due {
             self.login_due = false;
-        } else {
+        } else if self.inbox.next_ack().is_some() {
             self.inbox.ack_sent();
+        } else {
+            self.reads.sent();
         }
     }
 
@@ -432,16 +536,34 @@ impl Machine for Client {
         if state != State::Online {
             return None;
         }
-        self.outbox.next(now, self.send_max).map(|(id, body)| (id.0, Cow::Borrowed(body)))
+        let (id, body) = if self.signal_is_next(now) {
+            self.signals.next()?
+        } else {
+            self.outbox.next(now, self.send_max).map(|(id, body)| (id.0, body))?
+        };
+        Some((id, Cow::Borrowed(body)))
     }
 
     fn message_sent(&mut self, core: &mut Core, id: u64, now: Instant) {
-        if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {
+        self.signal_last = self.signal_is_next(now);
+        if self.signal_last {
+            self.signal_sent();
+        } else if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {
             core.stats.retries += 1;
         }
     }
 
     fn message_too_large(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, id: u64) {
+        if self.signals.next().is_some_and(|(signal, _)| signal == id) {
+            self.signals.pop();
+            events.push_back(ClientEvent::SignalRefused {
+                packet_id: PacketId(id),
+                code: RefusalCode::TOO_LARGE,
+                reason: "the signal is over the server's packet limit".into(),
+                retry_after: None,
+            });
+            return;
+        }
         let packet_id = PacketId(id);
         if self.outbox.remove(packet_id) {
             let reason = "the message is over the server's packet limit: send it as a file".into();
@@ -474,3 +596,6 @@ impl Machine for Client {
         self.outbox.disconnected();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,10 @@ pub struct Stats {
     pub retries: u64,
     /// Pings transmitted.
     pub pings: u64,
+    /// Receipts that were dropped because too many waited.
+    pub dropped_receipts: u64,
+    /// Signals that were dropped because too many waited, or the connection ended.
+    pub dropped_signals: u64,
     /// Times that this side changed its key within a connection.
     pub key_updates: u64,
 }
@@ -191,7 +195,7 @@ use machine::{Closing, Core, Machine};
 /// |---|---|---|
 /// | bytes in | [`handle_input`](Self::handle_input), [`handle_eof`](Self::handle_eof) | the transport has bytes, or ended |
 /// | time in | [`handle_timeout`](Self::handle_timeout) | the moment of [`poll_timeout`](Self::poll_timeout) came |
-/// | commands | `connect`, `send`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
+/// | commands | `connect`, `send`, `command`, `read`, `signal`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
 /// | events out | [`poll_event`](Self::poll_event) | after any of the above, until `None` |
 /// | bytes out | [`poll_transmit`](Self::poll_transmit) | after any of the above, until `None` |
 /// | time out | [`poll_timeout`](Self::poll_timeout) | before waiting |

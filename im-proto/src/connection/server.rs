@@ -3,36 +3,45 @@
 mod login;
 
 use alloc::borrow::Cow;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, ConversationKind, Delivered, Refused, Send, Stored};
+use im_serial::body::{Conversation, Delivered, Refused, Stored};
 
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
+use crate::budget::Budgets;
 use crate::close::{Closed, RefusalCode};
 use crate::config::{ServerConfig, valid_name};
+use crate::entry::Command;
 use crate::error::{AnswerError, ConnectError, Error};
-use crate::feed::{Feed, FeedItem, Question};
+use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
+use crate::receipts::{Positions, Receipts};
 use crate::resume::ResumeRequest;
+use crate::signals::{Dropping, Signal};
 use crate::time::Instant;
 use crate::timer::Timer;
+
+mod receipts;
+mod signals;
+mod submit;
 
 /// A message that a client wants stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Submission {
     /// The sender's id of the message; with user and device it identifies the message over retries.
     pub packet_id: PacketId,
-    /// Where to; a valid name of a known kind.
+    /// Where to: a valid name of a private conversation, a group or a room.
     pub to: Conversation,
     /// See [`crate::content_type`].
     pub content_type: u32,
@@ -65,8 +74,18 @@ pub enum ServerEvent {
     Login(LoginRequest),
     /// The same for a client that came back with a ticket. Who it is, is proven; whether it may log in is asked again.
     Resumed(ResumedLogin),
-    /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`].
+    /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`]. Who may send where is the
+    /// application's to decide; [`crate::rights`] helps.
     Message(Submission),
+    /// A command about an earlier entry. Put it into the log at a place of its own, then answer as for a message. Who may is
+    /// the application's to decide; [`crate::rights`] helps. From a recall on the places of the message and of each edit of
+    /// it are [`Entry::Recalled`](crate::Entry::Recalled) for every device.
+    Command {
+        /// The sender's id of the command; as of a message.
+        packet_id: PacketId,
+        /// The command: to a private conversation or a group, well formed and within the limits.
+        command: Command,
+    },
     /// Answer with [`Connection::unread`]: the conversations in which this device lacks messages.
     Unread {
         /// No more than so many.
@@ -92,6 +111,24 @@ pub enum ServerEvent {
         /// The epoch of the log that the seq belongs to, 0 where epochs are not used. An ack of another epoch counts for nothing.
         epoch: u64,
     },
+    /// Something that is never stored. Typing and presence: tell whom it concerns with [`Connection::signal`], or refuse with
+    /// [`Connection::signal_refused`]. A watch: tell the user's presence now and from now on, or refuse. A call signal: give
+    /// it to [`CallServer`](crate::call::CallServer), answer with [`Connection::call_answered`], and carry out its effects.
+    Signal {
+        /// The sender's id of the signal.
+        packet_id: PacketId,
+        /// What.
+        signal: Signal,
+    },
+    /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
+    /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
+    /// user, this one included, and to whom else it concerns. On one connection only ever higher than before.
+    Read {
+        /// The conversation, as this user names it.
+        conversation: Conversation,
+        /// The highest seq read. Whatever a client says: no more than the head of the log counts.
+        up_to: u64,
+    },
     /// The end of the connection.
     Closed(Closed),
 }
@@ -116,9 +153,21 @@ pub struct Server {
     login_pending: bool,
     receive_max: u32,
     feed: Feed,
+    receipts: Receipts,
+    signals: Dropping,
+    /// Users whose presence this device wants to be told of.
+    watched: BTreeSet<String>,
+    /// Signals that may still be refused, and whom they watch.
+    refusable: VecDeque<(u64, Option<String>)>,
+    /// What the client may cost, once it is logged in.
+    budgets: Option<Budgets>,
+    /// What the client said that it read.
+    reads: Positions<Conversation>,
     /// Messages that wait for their answer.
     unanswered: u32,
     answers: VecDeque<(u64, Body)>,
+    /// What was transmitted last of what takes turns.
+    last: Lane,
 }
 
 impl Connection<Server> {
@@ -138,6 +187,8 @@ impl Connection<Server> {
         let link = Link::await_hello(&config, arrival, entropy, now)?;
         let max_body = config.max_body;
         let login_timeout = config.login_timeout;
+        let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
+        let signals = Dropping::new(config.signal_bytes);
         let role = Server {
             config,
             client_key: None,
@@ -147,11 +198,18 @@ impl Connection<Server> {
             resume: None,
             device: String::new(),
             identity: None,
+            receipts,
+            signals,
+            watched: BTreeSet::new(),
+            refusable: VecDeque::new(),
+            budgets: None,
+            reads,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
             unanswered: 0,
             answers: VecDeque::new(),
+            last: Lane::Feed,
         };
         let mut connection = Self::new(role, State::Handshaking, link, max_body);
         connection.core.timers.set(Timer::Login, Some(now + login_timeout));
@@ -219,6 +277,12 @@ impl Connection<Server> {
         }
     }
 
+    /// The message at `seq` was recalled, and the log has no content for it any more. Tell every connection of every user
+    /// of the conversation, at once: entries that this one fetched and did not transmit yet lose the content.
+    pub fn recalled(&mut self, conversation: &Conversation, seq: u64) {
+        self.role.feed.recalled(conversation, seq);
+    }
+
     /// Answers [`ServerEvent::Unread`]. `complete` when there are no more such conversations than given.
     pub fn unread(&mut self, heads: &[(Conversation, u64)], complete: bool) -> Result<(), AnswerError> {
         self.role.feed.unread(heads, complete)
@@ -253,32 +317,51 @@ impl Connection<Server> {
     }
 }
 
+/// What takes turns, so that none of it waits for ever behind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Feed,
+    Receipts,
+    Signals,
+}
+
+impl Lane {
+    const ALL: [Self; 3] = [Self::Feed, Self::Receipts, Self::Signals];
+}
+
 impl Server {
-    fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
-        let refused = Refused { code: u32::from(code.0), reason: crate::close::cut_reason(reason.into()), retry };
-        self.answers.push_back((id, refused.into()));
+    /// Whose turn it is: the next lane after the last one that has something.
+    fn lane(&self) -> Option<Lane> {
+        let last = Lane::ALL.iter().position(|lane| *lane == self.last).unwrap_or(0);
+        let turns = Lane::ALL.iter().cycle().skip(last + 1).take(Lane::ALL.len()).copied();
+        turns.into_iter().find(|lane| match lane {
+            Lane::Feed => self.feed.next().is_some(),
+            Lane::Receipts => !self.receipts.is_empty(),
+            Lane::Signals => !self.signals.is_empty(),
+        })
     }
 
-    /// Refuses at once what no store should see.
-    fn submit(&mut self, events: &mut VecDeque<ServerEvent>, id: u64, send: Send) {
-        let Send { to, content_type, content } = send;
-        let refusal = if to.kind != ConversationKind::Private as u32 {
-            Some((RefusalCode::INVALID, "this server knows private conversations (kind 1) only"))
-        } else if !valid_name(&to.id) {
-            Some((RefusalCode::INVALID, "the target is not a valid name: 1 to 128 bytes without control characters"))
-        } else if content.len() > self.config.max_content {
-            Some((RefusalCode::TOO_LARGE, "the content is over this server's limit: send it as a file"))
-        } else if id == 0 {
-            Some((RefusalCode::INVALID, "the packet id of a message must not be zero"))
-        } else {
-            None
-        };
-        if let Some((code, reason)) = refusal {
-            return self.refuse(id, code, reason, false);
-        }
-        self.unanswered = self.unanswered.saturating_add(1);
-        events.push_back(ServerEvent::Message(Submission { packet_id: PacketId(id), to, content_type, content }));
+    fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
+        self.refuse_for(id, code, reason, retry.then_some(Duration::ZERO));
     }
+
+    /// Refuses; with a wait the same packet may be sent again after it.
+    fn refuse_for(&mut self, id: u64, code: RefusalCode, reason: &str, wait: Option<Duration>) {
+        let reason = crate::close::cut_reason(reason.into());
+        // Rounded up: a peer that waits as long as it was told must not be early.
+        let millis = wait.unwrap_or_default().as_micros().div_ceil(1000);
+        let retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX);
+        let refused = Refused { code: u32::from(code.0), reason, retry: wait.is_some(), retry_after_ms };
+        self.answers.push_back((id, refused.into()));
+    }
+}
+
+/// A conversation in which the devices of this user have positions.
+fn check_position(conversation: &Conversation) -> Result<(), Error> {
+    if !has_positions(conversation) {
+        return Err(Error::ConversationKind { kind: conversation.kind });
+    }
+    if valid_name(&conversation.id) { Ok(()) } else { Err(Error::Name { field: "conversation" }) }
 }
 
 impl Machine for Server {
@@ -317,7 +400,7 @@ impl Machine for Server {
         &mut self,
         core: &mut Core,
         events: &mut VecDeque<ServerEvent>,
-        _now: Instant,
+        now: Instant,
         id: u64,
         body: Body,
     ) -> Result<(), Error> {
@@ -328,17 +411,44 @@ impl Machine for Server {
                 Ok(())
             }
             (State::Online, Body::Send(send)) => {
-                self.submit(events, id, send);
+                self.submit(events, now, id, send);
+                Ok(())
+            }
+            (State::Online, Body::Recall(body)) => {
+                self.command(events, now, id, body.into());
+                Ok(())
+            }
+            (State::Online, Body::Edit(body)) => {
+                self.command(events, now, id, body.into());
+                Ok(())
+            }
+            (State::Online, Body::Reaction(body)) => {
+                self.command(events, now, id, body.into());
                 Ok(())
             }
             (State::Online, Body::Delivered(Delivered { conversation, up_to, epoch })) => {
-                if conversation.kind != ConversationKind::Private as u32 || !valid_name(&conversation.id) {
-                    return Err(Error::Name { field: "conversation" });
-                }
+                check_position(&conversation)?;
                 let other = self.feed.epoch(&conversation).is_some_and(|known| known != epoch);
                 if !other && self.feed.acked(&conversation, up_to) {
                     events.push_back(ServerEvent::Delivered { conversation, up_to, epoch });
                 }
+                Ok(())
+            }
+            (State::Online, Body::Read(body)) => self.read(events, body),
+            (State::Online, Body::Typing(body)) => {
+                self.typing(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Presence(body)) => {
+                self.presence(events, now, id, &body);
+                Ok(())
+            }
+            (State::Online, Body::Watch(body)) => {
+                self.watch(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::CallSignal(body)) => {
+                self.call_signal(events, now, id, body);
                 Ok(())
             }
             // What arrives behind our own close is dropped.
@@ -368,16 +478,27 @@ impl Machine for Server {
         if state != State::Online {
             return None;
         }
-        self.feed.next().map(|body| (0, Cow::Borrowed(body)))
+        let body = match self.lane()? {
+            Lane::Feed => Cow::Borrowed(self.feed.next()?),
+            Lane::Receipts => Cow::Owned(self.receipts.next()?),
+            Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
+        };
+        Some((0, body))
     }
 
     fn message_sent(&mut self, _core: &mut Core, _id: u64, _now: Instant) {
-        self.feed.transmitted();
+        let Some(lane) = self.lane() else { return };
+        match lane {
+            Lane::Feed => self.feed.transmitted(),
+            Lane::Receipts => self.receipts.sent(),
+            Lane::Signals => self.signals.pop(),
+        }
+        self.last = lane;
     }
 
-    fn message_too_large(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _id: u64) {
+    fn message_too_large(&mut self, core: &mut Core, _events: &mut VecDeque<ServerEvent>, id: u64) {
         // The handshake admitted only peers that take every content; the receiver would see the gap.
-        self.feed.transmitted();
+        self.message_sent(core, id, Instant::default());
     }
 
     fn produce(&mut self, core: &Core) -> Option<ServerEvent> {
@@ -402,5 +523,13 @@ impl Machine for Server {
         (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();
+        self.receipts.clear();
+        self.signals.clear();
+        self.watched.clear();
+        self.refusable.clear();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
+mod tests;

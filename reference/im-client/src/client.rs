@@ -93,7 +93,7 @@ impl Future for Pending {
 /// while let Some(event) = events.next().await {
 ///     match event {
 ///         Event::Message(delivery) => {
-///             println!("{}: {} bytes", delivery.from, delivery.content.len());
+///             println!("{}: {} bytes", delivery.from, delivery.entry.content().len());
 ///             client.ack(delivery.token).await; // only when the message is safe
 ///         }
 ///         Event::Disconnected { closed, retry_in: None } => println!("over: {closed}"),

@@ -246,6 +246,12 @@ impl Driver {
                 // The connection keeps it and comes back with it; this client stores nothing.
                 ClientEvent::Ticket { .. } => {}
                 ClientEvent::Closed(closed) => return Some(closed),
+                // This client says no read positions and no signals, and has no events for receipts yet.
+                ClientEvent::ReadBy { .. }
+                | ClientEvent::DeliveredTo { .. }
+                | ClientEvent::Signal(_)
+                | ClientEvent::SignalRefused { .. }
+                | ClientEvent::CallAnswered { .. } => {}
                 other => tracing::warn!(?other, "an event that this client does not know"),
             }
         }

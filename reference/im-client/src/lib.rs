@@ -18,6 +18,7 @@ pub use options::Options;
 pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{
-    AckToken, Backoff, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials, Delivery,
-    FormatId, Message, Negotiated, PacketId, RefusalCode, ReloadReason, ServerPublicKey, SuiteId, content_type,
+    AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials,
+    Delivery, Entry, FormatId, Message, Negotiated, PacketId, RefusalCode, ReloadReason, ServerPublicKey, SuiteId,
+    content_type,
 };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use im_client::{CloseCode, Closed, ClosedBy, Delivery, Event, ServerUrl, content_type};
+use im_client::{Change, CloseCode, Closed, ClosedBy, Delivery, Entry, Event, ServerUrl, content_type};
 
 /// Writes a line to stdout at once.
 pub(crate) fn line(text: &str) -> io::Result<()> {
@@ -30,9 +30,25 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// The content of a delivery for a terminal.
 pub(crate) fn content(delivery: &Delivery) -> String {
-    match std::str::from_utf8(&delivery.content) {
-        Ok(text) if delivery.content_type == content_type::TEXT => clean(text),
-        Ok(_) | Err(_) => format!("<content type {}, {} bytes>", delivery.content_type, delivery.content.len()),
+    match &delivery.entry {
+        Entry::Message { content_type, content } => message(*content_type, content),
+        Entry::Command { about, change } => match change {
+            Change::Recall => format!("[recalls #{about}]"),
+            Change::Edit { content_type, content } => format!("[edits #{about}] {}", message(*content_type, content)),
+            Change::React { text } => format!("[reacts to #{about}] {}", clean(text)),
+            Change::Unreact { text } => format!("[no longer reacts to #{about}] {}", clean(text)),
+            other => format!("[{} #{about}]", other.name()),
+        },
+        Entry::Recalled => "[recalled]".into(),
+        Entry::Unknown { kind } => format!("[an entry of kind {kind}]"),
+        _ => "[an entry that this program does not know]".into(),
+    }
+}
+
+fn message(kind: u32, content: &[u8]) -> String {
+    match std::str::from_utf8(content) {
+        Ok(text) if kind == content_type::TEXT => clean(text),
+        Ok(_) | Err(_) => format!("<content type {kind}, {} bytes>", content.len()),
     }
 }
 

@@ -32,7 +32,7 @@ async fn a_message_is_stored_delivered_and_acked(server: TestServer, url: &str) 
     })
     .await;
     assert_eq!((delivery.from.as_str(), delivery.seq), ("alice", 1));
-    assert_eq!(delivery.content, b"hello");
+    assert_eq!(delivery.entry.content(), b"hello");
     bob.ack(delivery.token).await;
     soon(bob.close()).await;
     let acked = server.shared.acked.lock().unwrap().contains(&("alice".to_owned(), 1));
@@ -212,7 +212,7 @@ async fn a_consumer_that_does_not_read_stalls_deliveries_and_nothing_else() {
             _ => None,
         })
         .await;
-        assert_eq!((delivery.seq, delivery.content), (want, format!("{}", want - 1).into_bytes()));
+        assert_eq!((delivery.seq, delivery.entry.content()), (want, format!("{}", want - 1).as_bytes()));
         bob.ack(delivery.token).await;
     }
 }

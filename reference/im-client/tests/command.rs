@@ -112,7 +112,7 @@ async fn chat_talks_both_ways_and_ends_with_its_input() {
         _ => None,
     })
     .await;
-    assert_eq!(delivery.content, b"hello");
+    assert_eq!(delivery.entry.content(), b"hello");
     soon(bob.send(Message::text("alice", "hi there"))).await.unwrap();
     assert_eq!(line().await.as_deref(), Some("bob: hi there"));
     let binary = Message { content_type: 130, content: vec![0xff; 5], ..Message::text("alice", "") };

@@ -78,8 +78,8 @@ async fn main() -> Result<(), Error> {
     println!("alice: stored as #{}", sent.seq);
     while let Some(event) = bob_events.next().await {
         if let Event::Message(delivery) = event {
-            println!("bob: {} says: {}", delivery.from, String::from_utf8_lossy(&delivery.content));
-            assert_eq!(delivery.content, b"hello from next door");
+            println!("bob: {} says: {}", delivery.from, String::from_utf8_lossy(delivery.entry.content()));
+            assert_eq!(delivery.entry.content(), b"hello from next door");
             bob.ack(delivery.token).await;
             break;
         }

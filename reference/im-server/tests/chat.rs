@@ -90,7 +90,7 @@ async fn what_was_sent_while_offline_is_delivered_after_login_and_only_until_it_
     let text = loop {
         // What this device had said itself comes back as a fact, not as a message.
         if let ClientEvent::Message(delivery) = bob.event().await {
-            break String::from_utf8(delivery.content).unwrap();
+            break String::from_utf8(delivery.entry.content().to_vec()).unwrap();
         }
     };
     assert_eq!(text, "after the restart");

@@ -7,6 +7,6 @@ mod pair;
 mod world;
 
 pub use link::Profile;
-pub use log::{Log, Record};
+pub use log::{Log, Record, Submitted};
 pub use pair::{Pair, configs, credentials, entropy};
 pub use world::{Failure, Plan, Report, World};

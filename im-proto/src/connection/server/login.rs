@@ -8,7 +8,8 @@ use im_crypto::{Entropy, StaticPublicKey, TicketClaims, TicketIdentity, TicketKe
 use im_serial::Body;
 use im_serial::body::{Login, LoginOk, Position, Reload, Ticket};
 
-use super::{Server, ServerEvent};
+use super::{Server, ServerEvent, check_position};
+use crate::budget::Budgets;
 use crate::close::CloseCode;
 use crate::config::{content_fits, valid_name};
 use crate::connection::machine::Core;
@@ -169,6 +170,7 @@ impl Connection<Server> {
             session: session.to_be_bytes().to_vec(),
         });
         self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
+        self.role.budgets = config.budgets.as_ref().map(|budgets| Budgets::new(budgets, now));
         self.core.timers.set(Timer::Login, None);
         self.core.state = State::Online;
         self.after_change(now);
@@ -245,8 +247,8 @@ impl Server {
         if positions.len() > MAX_POSITIONS {
             return Err(Error::Positions { count: positions.len() });
         }
-        if positions.iter().any(|Position { conversation, .. }| !valid_name(&conversation.id)) {
-            return Err(Error::Name { field: "conversation" });
+        for Position { conversation, .. } in &positions {
+            check_position(conversation)?;
         }
         let resume = (session != 0).then_some(ResumeRequest { session, positions });
         let event = match &self.claims {

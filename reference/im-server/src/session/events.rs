@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use im_proto::{
-    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Entropy, Instant, RefusalCode, ServerEvent, Submission,
-    valid_name,
+    AnswerError, CloseCode, Closed, ClosedBy, Conversation, Entropy, Instant, RefusalCode, ServerEvent, Signal,
+    Submission, valid_name,
 };
 
 use super::appender::{Appender, Outcome, Submitted};
@@ -50,6 +50,23 @@ impl<T: Transport> Session<T> {
                 }));
             }
             ServerEvent::Message(message) => self.message(now, message),
+            ServerEvent::Command { packet_id, .. } => {
+                let reason = "this server stores messages only: nothing can be recalled, edited or reacted to";
+                let result = self.connection.refused(packet_id, RefusalCode::INVALID, reason, false);
+                self.answered(now, result);
+            }
+            ServerEvent::Signal { packet_id, signal } => {
+                let (code, reason) = (RefusalCode::INVALID, "this server passes no signals on");
+                let result = match signal {
+                    Signal::Call { .. } => self.connection.refused(packet_id, code, reason, false),
+                    Signal::Typing { .. } | Signal::Presence(_) | Signal::Watch { .. } | _ => {
+                        self.connection.signal_refused(packet_id, code, reason, None)
+                    }
+                };
+                self.answered(now, result);
+            }
+            // There is no answer that could refuse it; the client says it again on its next connection.
+            ServerEvent::Read { .. } => tracing::debug!(user = self.user(), "a read position is not kept here"),
             ServerEvent::Unread { limit } => self.questions.ask(Question::Unread { limit }),
             ServerEvent::Fetch { conversation, after, max_messages, max_bytes } => {
                 if let Some(key) = self.key(now, &conversation) {

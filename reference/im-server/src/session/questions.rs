@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use im_proto::{Conversation, FeedItem};
+use im_proto::{Conversation, Entry, FeedItem};
 
 use crate::conversation;
 use crate::store::{ConversationKey, Store, StoreError, StoredMessage, Unread};
@@ -170,7 +170,6 @@ fn item(device: &Device, message: StoredMessage) -> FeedItem {
         time_ms: message.time_ms,
         from: String::from(&*message.from),
         own: message.from == device.user && message.device == device.device,
-        content_type: u32::from(message.content_type),
-        content: message.content,
+        entry: Entry::Message { content_type: u32::from(message.content_type), content: message.content },
     }
 }

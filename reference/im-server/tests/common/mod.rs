@@ -204,8 +204,9 @@ impl Peer {
     /// Waits for a delivery and acks it.
     pub async fn message(&mut self) -> Received {
         match self.event().await {
-            ClientEvent::Message(Delivery { from, seq, content, token, .. }) => {
+            ClientEvent::Message(Delivery { from, seq, entry, token, .. }) => {
                 self.connection.ack(token);
+                let content = entry.content().to_vec();
                 Received { from, seq, content }
             }
             other => panic!("{other:?}"),

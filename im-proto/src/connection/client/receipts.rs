@@ -1,0 +1,73 @@
+//! How far the user read, and what the server tells of others.
+
+use alloc::collections::VecDeque;
+
+use im_serial::body::{Conversation, DeliveredTo, ReadBy};
+
+use super::{Client, ClientEvent};
+use crate::Connection;
+use crate::config::valid_name;
+use crate::error::{Error, ReadError};
+use crate::feed::has_positions;
+use crate::receipts::What;
+
+impl Connection<Client> {
+    /// The user has read the conversation up to and including `up_to`; what came later stays unread. Also while offline.
+    ///
+    /// Positions only grow, and of one conversation only the highest is sent. It is said again on each new connection until
+    /// the server tells this user's position back ([`ClientEvent::ReadBy`] with the user's own id).
+    ///
+    /// # Errors
+    /// [`ReadError::NoPositions`] for a room or an invalid name, [`ReadError::Full`] when `max_conversations` positions wait
+    /// for the server.
+    pub fn read(&mut self, conversation: &Conversation, up_to: u64) -> Result<(), ReadError> {
+        if !has_positions(conversation) || !valid_name(&conversation.id) {
+            return Err(ReadError::NoPositions);
+        }
+        if self.role.reads.say(conversation, up_to) { Ok(()) } else { Err(ReadError::Full) }
+    }
+
+    /// Conversations with a position of [`read`](Self::read) that the server did not tell back yet.
+    pub fn unconfirmed_reads(&self) -> usize {
+        self.role.reads.unconfirmed()
+    }
+}
+
+impl Client {
+    pub(super) fn read_by(&mut self, events: &mut VecDeque<ClientEvent>, body: ReadBy) -> Result<(), Error> {
+        let ReadBy { conversation, user, up_to } = body;
+        check(&conversation, &user)?;
+        if user == self.account {
+            self.reads.confirm(&conversation, up_to);
+        }
+        let key = (conversation, user, What::Read);
+        if self.positions.grow(&key, up_to) {
+            let (conversation, user, _) = key;
+            events.push_back(ClientEvent::ReadBy { conversation, user, up_to });
+        }
+        Ok(())
+    }
+
+    pub(super) fn delivered_to(&mut self, events: &mut VecDeque<ClientEvent>, body: DeliveredTo) -> Result<(), Error> {
+        let DeliveredTo { conversation, user, up_to } = body;
+        check(&conversation, &user)?;
+        let key = (conversation, user, What::Delivered);
+        if self.positions.grow(&key, up_to) {
+            let (conversation, user, _) = key;
+            events.push_back(ClientEvent::DeliveredTo { conversation, user, up_to });
+        }
+        Ok(())
+    }
+}
+
+fn check(conversation: &Conversation, user: &str) -> Result<(), Error> {
+    if !has_positions(conversation) {
+        return Err(Error::ConversationKind { kind: conversation.kind });
+    }
+    for (field, name) in [("conversation", conversation.id.as_str()), ("user", user)] {
+        if !valid_name(name) {
+            return Err(Error::Name { field });
+        }
+    }
+    Ok(())
+}

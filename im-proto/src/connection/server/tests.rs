@@ -1,0 +1,279 @@
+//! What a peer may say to a server in each state, asked of the role itself: no client of this crate would say most of it.
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+use im_serial::Kind;
+use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
+
+use super::*;
+use crate::{Fault, MAX_REACTION};
+
+/// A server's connection as if its client had logged in.
+fn online() -> Connection<Server> {
+    in_state(State::Online, |_| {})
+}
+
+fn in_state(state: State, change: impl FnOnce(&mut ServerConfig)) -> Connection<Server> {
+    let key = im_crypto::ServerKey::from_bytes([7; 32], &im_crypto::RUSTCRYPTO).unwrap();
+    let mut config = ServerConfig::new(&im_crypto::RUSTCRYPTO, key);
+    change(&mut config);
+    let entropy = Entropy::from_rng(&mut rand_chacha::ChaCha20Rng::from_seed([1; 32])).unwrap();
+    let mut connection = Connection::server(Arc::new(config), entropy, Instant::default()).unwrap();
+    connection.core.state = state;
+    connection.role.receive_max = 8;
+    connection.role.feed = Feed::new(8, 8);
+    connection
+}
+
+use rand_chacha::rand_core::SeedableRng;
+
+fn say(connection: &mut Connection<Server>, id: u64, body: impl Into<Body>) -> Result<(), Error> {
+    let Connection { core, role, events } = connection;
+    role.on_body(core, events, Instant::default(), id, body.into())
+}
+
+/// The refusal that waits to be sent, with its packet id.
+fn refusal(connection: &mut Connection<Server>) -> Option<(u64, RefusalCode, String)> {
+    match connection.role.answers.pop_front() {
+        Some((id, Body::Refused(refused))) => Some((id, RefusalCode(refused.code as u16), refused.reason)),
+        _ => None,
+    }
+}
+
+/// A body of each kind with every field at its default.
+fn empty(kind: Kind) -> Body {
+    Body::from_record(kind, |_| Ok::<_, ()>(())).unwrap()
+}
+
+#[test]
+fn before_the_login_a_client_may_log_in_and_nothing_else() {
+    for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Login) {
+        let mut connection = in_state(State::LoggingIn, |_| {});
+        let error = say(&mut connection, 1, empty(kind)).unwrap_err();
+        let got = MessageType(kind.code());
+        assert_eq!(error, Error::Unexpected { got, state: State::LoggingIn });
+        assert_eq!((error.close_code(), error.fault()), (CloseCode::LOGIN_REQUIRED, Fault::PeerViolated));
+        assert!(error.to_string().contains(got.name(im_codec::Version::V2).unwrap()), "{error}");
+        assert!(connection.events.is_empty() && connection.role.answers.is_empty());
+    }
+}
+
+/// What a client may send once it is online. Everything else is the server's to say.
+const OF_CLIENTS: &[Kind] = &[
+    Kind::Send,
+    Kind::Delivered,
+    Kind::Recall,
+    Kind::Edit,
+    Kind::Reaction,
+    Kind::Read,
+    Kind::Typing,
+    Kind::Presence,
+    Kind::Watch,
+    Kind::CallSignal,
+];
+
+#[test]
+fn what_only_a_server_says_is_a_violation_that_names_the_packet() {
+    for kind in Kind::ALL.iter().copied().filter(|kind| !OF_CLIENTS.contains(kind)) {
+        let mut connection = online();
+        let error = say(&mut connection, 1, empty(kind)).unwrap_err();
+        assert_eq!(error, Error::Unexpected { got: MessageType(kind.code()), state: State::Online });
+        assert_eq!(error.close_code(), CloseCode::PROTOCOL);
+    }
+}
+
+/// With every field empty: an error or a refusal, and nothing that an application would have to look at. An empty presence
+/// is one: offline.
+#[test]
+fn an_empty_body_of_every_kind_reaches_no_application() {
+    for kind in OF_CLIENTS.iter().filter(|kind| **kind != Kind::Presence) {
+        let mut connection = online();
+        let result = say(&mut connection, 1, empty(*kind));
+        assert!(result.is_err() || refusal(&mut connection).is_some(), "{kind:?}");
+        assert!(connection.events.is_empty(), "{kind:?}: {:?}", connection.events);
+    }
+}
+
+#[test]
+fn behind_its_own_close_a_server_drops_everything() {
+    for kind in Kind::ALL {
+        let mut connection = in_state(State::Closing, |_| {});
+        assert_eq!(say(&mut connection, 1, empty(*kind)), Ok(()));
+        assert!(connection.events.is_empty() && connection.role.answers.is_empty());
+    }
+}
+
+fn kinds() -> [Conversation; 6] {
+    [
+        Conversation::private("bob"),
+        Conversation::group("team"),
+        Conversation::room("show"),
+        Conversation::broadcast("news"),
+        Conversation { kind: 0, id: "bob".into() },
+        Conversation { kind: 77, id: "bob".into() },
+    ]
+}
+
+fn message(to: Conversation) -> Body {
+    Send { to, content_type: 1, content: b"hi".to_vec() }.into()
+}
+
+fn commands(to: &Conversation) -> [Body; 4] {
+    let to = || to.clone();
+    let reaction = |remove| Reaction { to: to(), about: 3, text: "👍".into(), remove };
+    [
+        Recall { to: to(), about: 3 }.into(),
+        Edit { to: to(), about: 3, content_type: 1, content: b"better".to_vec() }.into(),
+        reaction(false).into(),
+        reaction(true).into(),
+    ]
+}
+
+#[test]
+fn messages_go_to_private_conversations_groups_and_rooms_and_commands_to_the_first_two() {
+    for to in kinds() {
+        for (body, message) in commands(&to).into_iter().map(|body| (body, false)).chain([(message(to.clone()), true)])
+        {
+            let mut connection = online();
+            say(&mut connection, 9, body).unwrap();
+            let want = match to.kind {
+                1 | 2 => None,
+                3 if message => None,
+                3 => Some((RefusalCode::INVALID, "room")),
+                4 => Some((RefusalCode::FORBIDDEN, "broadcast")),
+                0 => Some((RefusalCode::INVALID, "kind 0")),
+                _ => Some((RefusalCode::INVALID, "kind 77")),
+            };
+            match (want, refusal(&mut connection)) {
+                (None, None) => assert_eq!((connection.events.len(), connection.role.unanswered), (1, 1)),
+                (Some((code, word)), Some((id, got, reason))) => {
+                    assert!((id, got) == (9, code) && reason.contains(word), "{to}: {got} {reason}");
+                    assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+                }
+                other => panic!("{to}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_comes_to_the_application_with_all_it_needs() {
+    let to = Conversation::group("team");
+    let want = [
+        Command::recall(to.clone(), 3),
+        Command::edit(to.clone(), 3, "better"),
+        Command::react(to.clone(), 3, "👍"),
+        Command::unreact(to.clone(), 3, "👍"),
+    ];
+    for (body, want) in commands(&to).into_iter().zip(want) {
+        let mut connection = online();
+        say(&mut connection, 9, body).unwrap();
+        let command = ServerEvent::Command { packet_id: PacketId(9), command: want };
+        assert_eq!(connection.poll_event(), Some(command));
+        connection.stored(PacketId(9), &to, 50, 4, 5, false).unwrap();
+        assert_eq!(connection.stored(PacketId(9), &to, 50, 4, 5, false), Err(AnswerError::NotAsked));
+    }
+}
+
+#[test]
+fn a_command_that_is_not_well_formed_is_refused_by_name() {
+    let to = || Conversation::group("team");
+    let reaction = |text: &str| Reaction { to: to(), about: 3, text: text.into(), remove: false };
+    let long = "x".repeat(MAX_REACTION + 1);
+    let cases: [(u64, Body, RefusalCode, &str); 9] = [
+        (9, Recall { to: to(), about: 0 }.into(), RefusalCode::INVALID, "seq"),
+        (9, Edit { to: to(), ..Edit::default() }.into(), RefusalCode::INVALID, "seq"),
+        (9, Recall { to: Conversation::group(""), about: 1 }.into(), RefusalCode::INVALID, "valid name"),
+        (9, Recall { to: Conversation::group("a\nb"), about: 1 }.into(), RefusalCode::INVALID, "valid name"),
+        (9, reaction("").into(), RefusalCode::INVALID, "reaction"),
+        (9, reaction("a\u{7}").into(), RefusalCode::INVALID, "reaction"),
+        (9, reaction(&long).into(), RefusalCode::INVALID, "reaction"),
+        (
+            9,
+            Edit { to: to(), about: 1, content_type: 1, content: vec![0; 32 * 1024 + 1] }.into(),
+            RefusalCode::TOO_LARGE,
+            "limit",
+        ),
+        (0, Recall { to: to(), about: 1 }.into(), RefusalCode::INVALID, "packet id"),
+    ];
+    for (id, body, code, word) in cases {
+        let mut connection = online();
+        say(&mut connection, id, body).unwrap();
+        let (of, got, reason) = refusal(&mut connection).expect(word);
+        assert!((of, got) == (id, code) && reason.contains(word), "{got} {reason}");
+        assert!(connection.events.is_empty());
+    }
+}
+
+#[test]
+fn an_ack_names_a_conversation_that_has_positions() {
+    for conversation in kinds() {
+        let mut connection = online();
+        let kind = conversation.kind;
+        let result = say(&mut connection, 0, Delivered { conversation, up_to: 1 });
+        match kind {
+            1 | 2 | 4 => assert!(result.is_ok() && connection.events.len() == 1),
+            _ => assert_eq!(result, Err(Error::ConversationKind { kind })),
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_is_not_well_formed_is_refused_by_name() {
+    let typing = |conversation| Typing { conversation, user: String::new(), on: true };
+    let call = |signal| CallSignal { call: 7, signal, user: "bob".into(), media: 1, ..CallSignal::default() };
+    let cases: [(u64, Body, &str); 11] = [
+        (9, typing(Conversation::room("show")).into(), "private conversation or a group"),
+        (9, typing(Conversation::broadcast("news")).into(), "private conversation or a group"),
+        (9, typing(Conversation::group("")).into(), "private conversation or a group"),
+        (9, Presence { state: 4, ..Presence::default() }.into(), "presence 4"),
+        (9, Presence { state: 192, ..Presence::default() }.into(), "presence 192"),
+        (9, Watch { user: "a\nb".into(), on: true }.into(), "valid name"),
+        (9, call(9).into(), "call signal 9"),
+        (9, CallSignal { media: 7, ..call(1) }.into(), "media 7"),
+        (9, CallSignal { call: 0, ..call(1) }.into(), "zero"),
+        (9, CallSignal { users: "x\n".repeat(65), ..call(20) }.into(), "64"),
+        (0, call(1).into(), "packet id"),
+    ];
+    for (id, body, word) in cases {
+        let mut connection = online();
+        say(&mut connection, id, body).unwrap();
+        let (of, code, reason) = refusal(&mut connection).expect(word);
+        assert!((of, code) == (id, RefusalCode::INVALID) && reason.contains(word), "{code} {reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+}
+
+/// What a client wrote as the user of its own typing or presence does not come to the application at all.
+#[test]
+fn nobody_types_in_the_name_of_another() {
+    let mut connection = online();
+    let typing = Typing { conversation: Conversation::group("team"), user: "bob".into(), on: true };
+    say(&mut connection, 9, typing).unwrap();
+    let signal = Signal::Typing { conversation: Conversation::group("team"), on: true };
+    assert_eq!(connection.poll_event(), Some(ServerEvent::Signal { packet_id: PacketId(9), signal }));
+}
+
+#[test]
+fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() {
+    use crate::budget::{BudgetConfig, Rate};
+    let nothing = Rate { amount: 1, per: Duration::from_secs(10), burst: 0 };
+    let budgets = BudgetConfig { messages: nothing, signals: nothing, ..BudgetConfig::default() };
+    let team = Conversation::group("team");
+    let signals = [
+        Body::from(Typing { conversation: team.clone(), user: String::new(), on: true }),
+        Presence::default().into(),
+        Watch { user: "bob".into(), on: true }.into(),
+        CallSignal { call: 7, signal: 6, ..CallSignal::default() }.into(),
+    ];
+    for body in commands(&team).into_iter().chain(signals).chain([message(team)]) {
+        let mut connection = online();
+        connection.role.budgets = Some(Budgets::new(&budgets, Instant::default()));
+        let kind = body.kind();
+        say(&mut connection, 9, body).unwrap();
+        let (id, code, reason) = refusal(&mut connection).unwrap_or_else(|| panic!("{kind:?}"));
+        assert_eq!((id, code), (9, RefusalCode::OVER_BUDGET), "{kind:?}: {reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0, "{kind:?}");
+    }
+}
