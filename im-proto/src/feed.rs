@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn what_was_fetched_and_not_transmitted_loses_its_content_when_it_is_recalled() {
         let (mut feed, answer) = asked();
-        feed.fetched(&bob(), 0, answer).unwrap();
+        feed.fetched(&bob(), 0, 0, answer).unwrap();
         feed.recalled(&Conversation::private("carol"), 1);
         feed.recalled(&bob(), 2);
         assert_eq!(contents(&mut feed), [(1, 0, 6), (2, 5, 0), (3, 0, 6), (4, 5, 0)]);
@@ -505,7 +505,7 @@ mod tests {
     fn what_the_log_read_before_a_recall_and_answers_after_it_loses_its_content() {
         let (mut feed, answer) = asked();
         feed.recalled(&bob(), 2);
-        feed.fetched(&bob(), 0, answer).unwrap();
+        feed.fetched(&bob(), 0, 0, answer).unwrap();
         assert_eq!(contents(&mut feed), [(1, 0, 6), (2, 5, 0), (3, 0, 6), (4, 5, 0)]);
     }
 
@@ -515,11 +515,11 @@ mod tests {
         for seq in 1..=MAX_RECALLED as u64 + 1 {
             feed.recalled(&bob(), seq);
         }
-        feed.fetched(&bob(), 0, answer).unwrap();
+        feed.fetched(&bob(), 0, 0, answer).unwrap();
         assert_eq!(contents(&mut feed), []);
         assert_eq!(feed.question(), fetch(None, 64));
         let answer: Vec<_> = items(1..=2).into_iter().map(|item| FeedItem { entry: Entry::Recalled, ..item }).collect();
-        feed.fetched(&bob(), 0, answer).unwrap();
+        feed.fetched(&bob(), 0, 0, answer).unwrap();
         assert_eq!(contents(&mut feed), [(1, 5, 0), (2, 5, 0)]);
     }
 

@@ -171,7 +171,7 @@ fn every_entry_comes_in_its_place_and_only_messages_of_others_count_as_unread() 
         pair.client.ack(delivery.token);
     }
     pair.settle();
-    let acked = ServerEvent::Delivered { conversation: Conversation::group("team"), up_to: 9 };
+    let acked = ServerEvent::Delivered { conversation: Conversation::group("team"), up_to: 9, epoch: 0 };
     assert_eq!(pair.server_events.pop(), Some(acked));
 }
 

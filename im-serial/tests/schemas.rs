@@ -1,15 +1,12 @@
 //! The schemas of the specification name the fields, numbers and types of the bodies, and nothing else.
 #![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
-use im_serial::class::{Class, Type};
+use im_serial::class::{Class, Declared, Type};
 use im_serial::{Kind, body};
 
-fn conversation() -> &'static Class {
-    <body::Conversation as im_serial::class::Declared>::CLASS
-}
-
-fn protobuf(ty: Type) -> &'static str {
-    match ty {
+fn protobuf(ty: Type) -> String {
+    let name = match ty {
+        Type::List(item) => return format!("repeated {}", protobuf(*item)),
         Type::Bool => "bool",
         Type::UInt => "uint32",
         Type::ULong | Type::Id => "uint64",
@@ -17,14 +14,16 @@ fn protobuf(ty: Type) -> &'static str {
         Type::Bytes => "bytes",
         Type::Record(class) => class.name,
         other => panic!("no body of version 2 has a {other:?}"),
-    }
+    };
+    name.into()
 }
 
-fn thrift(ty: Type) -> &'static str {
+fn thrift(ty: Type) -> String {
     match ty {
-        Type::UInt => "i32",
-        Type::ULong | Type::Id => "i64",
-        Type::Bytes => "binary",
+        Type::UInt => "i32".into(),
+        Type::ULong | Type::Id => "i64".into(),
+        Type::Bytes => "binary".into(),
+        Type::List(item) => format!("list<{}>", thrift(*item)),
         other => protobuf(other),
     }
 }
@@ -37,7 +36,8 @@ fn lines(schema: &str) -> Vec<String> {
 
 fn classes() -> Vec<(&'static Class, Option<Kind>)> {
     let bodies = Kind::ALL.iter().map(|kind| (kind.class(), Some(*kind)));
-    [(conversation(), None)].into_iter().chain(bodies).collect()
+    let parts = [body::Conversation::CLASS, body::Position::CLASS, body::Reload::CLASS];
+    parts.map(|class| (class, None)).into_iter().chain(bodies).collect()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use im_serial::Kind;
 use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
 use super::*;
-use crate::{Fault, MAX_REACTION};
+use crate::{CloseCode, Fault, MAX_REACTION};
 
 /// A server's connection as if its client had logged in.
 fn online() -> Connection<Server> {
@@ -211,7 +211,7 @@ fn an_ack_names_a_conversation_that_has_positions() {
     for conversation in kinds() {
         let mut connection = online();
         let kind = conversation.kind;
-        let result = say(&mut connection, 0, Delivered { conversation, up_to: 1 });
+        let result = say(&mut connection, 0, Delivered { conversation, up_to: 1, epoch: 0 });
         match kind {
             1 | 2 | 4 => assert!(result.is_ok() && connection.events.len() == 1),
             _ => assert_eq!(result, Err(Error::ConversationKind { kind })),
