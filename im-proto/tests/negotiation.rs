@@ -166,6 +166,10 @@ fn a_second_retry_is_refused() {
 fn on_first_use_the_servers_key_is_an_event_before_anything_is_sent() {
     let mut allowing = server(&[5]);
     allowing.handshakes.push(HandshakeId::XX);
+    if RUSTCRYPTO.kem.is_some() {
+        // What a client with ML-KEM asks for first.
+        allowing.handshakes.push(HandshakeId::XX_HFS);
+    }
     let allowing = Arc::new(allowing);
     let first = ClientConfig::first_use(&RUSTCRYPTO, credentials("alice", "phone"));
     let mut pair = Pair::new(first, server(&[5]));

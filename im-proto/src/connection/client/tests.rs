@@ -28,6 +28,8 @@ fn empty(kind: Kind) -> Body {
 
 /// What a server may send once the client is online.
 const OF_SERVERS: &[Kind] = &[
+    Kind::Ticket,
+    Kind::Epoch,
     Kind::Stored,
     Kind::Refused,
     Kind::Deliver,
