@@ -20,7 +20,7 @@ use crate::timer::Timer;
 
 impl Connection<Client> {
     /// Answers [`ClientEvent::ServerKeySeen`]: the key is the server's. It is pinned for later connections of this value; to keep
-    /// it for longer, put it into [`ClientConfig::server_keys`].
+    /// it for longer, put it into [`ClientConfig::server_keys`](crate::ClientConfig::server_keys).
     pub fn trust_server(&mut self, now: Instant) -> Result<(), AnswerError> {
         if !matches!(self.core.state, State::Handshaking) {
             return Err(match self.core.state {
