@@ -236,7 +236,7 @@ code! {
     /// # use im_codec::{MessageType, Version, v1};
     /// assert_eq!(MessageType::SEND.to_string(), "send (32)");
     /// assert_eq!(v1::LOGIN.name(Version::V1), Some("IM_LOGIN"));
-    /// assert_eq!(v1::LOGIN.name(Version::V2), None);
+    /// assert_eq!(v1::LOGIN.name(Version::V2), Some("hello-end"));
     /// // An application's own type: checked when it is compiled.
     /// const ORDER_SHIPPED: MessageType = MessageType(130);
     /// const _: () = assert!(ORDER_SHIPPED.is_application());

@@ -175,14 +175,14 @@ fn chunks_end_between_characters_at_javas_length() {
 #[test]
 fn unsigned_numbers_travel_with_the_same_bits() {
     let body = im_serial::Body::from(im_serial::body::Login { receive_max: u32::MAX, ..Default::default() });
-    for (format, last) in [
-        (&Jdk::default() as &dyn Format, &b"\xff\xff\xff\xfft\0\0t\0\0t\0\0"[..]),
-        (&Hessian::default(), b"I\xff\xff\xff\xffz"),
+    for (format, minus_one) in [
+        (&Jdk::default() as &dyn Format, &b"xp\xff\xff\xff\xff"[..]),
+        (&Hessian::default(), b"receive_maxI\xff\xff\xff\xff"),
         (&Hessian2::default(), b"\x8f"),
     ] {
         let mut out = Vec::new();
         format.encode(&body, &mut out).unwrap();
-        assert!(out.ends_with(last), "{out:02x?}");
+        assert!(out.windows(minus_one.len()).any(|part| part == minus_one), "{out:02x?}");
         assert_eq!(format.decode(Kind::Login, &out, &Limits::default()).unwrap(), body);
     }
 }
