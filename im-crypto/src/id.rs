@@ -110,6 +110,23 @@ impl HandshakeId {
         noise::by_id(self).is_some_and(|pattern| pattern.uses_psk())
     }
 
+    /// Whether the client has to know the server's static key before: NK and IK.
+    ///
+    /// ```
+    /// use im_crypto::HandshakeId;
+    /// assert!(HandshakeId::NK.needs_pin() && !HandshakeId::XX.needs_pin());
+    /// ```
+    #[must_use]
+    pub fn needs_pin(self) -> bool {
+        noise::by_id(self).is_some_and(|pattern| pattern.responder_known)
+    }
+
+    /// Whether the client shows a static key of its own: XX and IK.
+    #[must_use]
+    pub fn shows_client_key(self) -> bool {
+        noise::by_id(self).is_some_and(|pattern| pattern.initiator_has_static())
+    }
+
     /// The name of the Noise pattern with its modifiers; `None` for an id that is not assigned.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

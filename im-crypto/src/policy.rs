@@ -255,10 +255,15 @@ impl Server {
         if self.policy.handshakes.contains(&id) { noise::by_id(id) } else { None }
     }
 
-    /// The full handshake to ask for instead of `asked`: a post-quantum one if that was one and there is one here.
+    /// The full handshake to ask for instead of `asked`. The client's list is not known; likeliest on it is what needs the same
+    /// keys (a client without a pin cannot do NK at all), and then what is post-quantum if that was.
     pub(crate) fn alternative(&self, asked: HandshakeId) -> Option<HandshakeId> {
-        let full = || self.policy.handshakes.iter().copied().filter(|id| !id.is_resumption());
-        full().find(|id| id.is_post_quantum() == asked.is_post_quantum()).or_else(|| full().next())
+        let keys = |id: HandshakeId| (id.needs_pin(), id.shows_client_key());
+        let full = self.policy.handshakes.iter().copied().filter(|id| !id.is_resumption());
+        full.min_by_key(|id| {
+            let other_keys = !asked.is_resumption() && keys(*id) != keys(asked);
+            (other_keys, id.is_post_quantum() != asked.is_post_quantum())
+        })
     }
 
     pub(crate) fn choose(&self, offer: &Offer) -> Result<Choice, HandshakeError> {

@@ -112,16 +112,6 @@ fn usual_handshakes(provider: &CryptoProvider) -> Vec<HandshakeId> {
     ALL.into_iter().filter(|id| provider.kem.is_some() || !id.is_post_quantum()).collect()
 }
 
-/// Whether the client has to know the server's key before.
-const fn needs_pin(id: HandshakeId) -> bool {
-    matches!(id, HandshakeId::NK | HandshakeId::NK_HFS | HandshakeId::IK | HandshakeId::IK_HFS)
-}
-
-/// Whether the client shows a static key.
-pub(crate) const fn shows_key(id: HandshakeId) -> bool {
-    matches!(id, HandshakeId::XX | HandshakeId::XX_HFS | HandshakeId::IK | HandshakeId::IK_HFS)
-}
-
 /// A client's settings.
 ///
 /// Worst case of memory: `outbox_bytes` + `signal_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
@@ -226,11 +216,12 @@ impl ClientConfig {
     pub(crate) fn possible_handshakes(&self) -> Vec<HandshakeId> {
         let pinned = !self.server_keys.is_empty();
         let possible = |id: &HandshakeId| {
-            let own_key = self.key.is_some() || !matches!(*id, HandshakeId::IK | HandshakeId::IK_HFS);
-            (pinned || !needs_pin(*id)) && own_key && (!self.require_pq || id.is_post_quantum())
+            // For XX a key is made each time.
+            let own_key = self.key.is_some() || !(id.needs_pin() && id.shows_client_key());
+            (pinned || !id.needs_pin()) && own_key && (!self.require_pq || id.is_post_quantum())
         };
         let mut list: Vec<_> = self.handshakes.iter().copied().filter(possible).collect();
-        list.sort_by_key(|id| pinned && !needs_pin(*id) && !id.is_resumption());
+        list.sort_by_key(|id| pinned && !id.needs_pin() && !id.is_resumption());
         list
     }
 

@@ -12,6 +12,9 @@ use crate::backoff::Backoff;
 use crate::entry::Command;
 use crate::time::Instant;
 
+/// The longest wait that a server may ask of a message: longer ones would only keep it from its outcome.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(3600);
+
 /// The sender's id of a message, stable over retries, unique per user and device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(pub u64);
@@ -177,6 +180,7 @@ impl Outbox {
         if entry.tries >= max_tries {
             return !self.remove(id);
         }
+        let wait = wait.min(MAX_WAIT);
         entry.phase = Phase::Waiting(Some(now + backoff.delay(entry.tries, rng).max(wait)));
         true
     }
@@ -288,5 +292,16 @@ mod tests {
         outbox.transmitted(ids[0], at(1), &mut rng);
         assert!(!outbox.postpone(ids[0], at(1), Duration::ZERO, &mut rng), "no try left");
         assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn a_server_cannot_put_a_message_off_for_longer_than_an_hour() {
+        let (mut outbox, mut rng) = outbox(10_000, 2);
+        let id = outbox.push(Message::text("bob", "1")).unwrap();
+        outbox.transmitted(id, at(0), &mut rng);
+        assert!(outbox.postpone(id, at(1), Duration::from_millis(u64::MAX), &mut rng));
+        let hour = MAX_WAIT.as_secs();
+        assert!(outbox.next(at(hour), 9).is_none());
+        assert_eq!(outbox.next(at(1 + hour), 9).unwrap().0, id);
     }
 }

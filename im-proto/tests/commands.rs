@@ -6,11 +6,7 @@ use im_sim::{Pair, configs};
 
 fn online() -> Pair {
     let (client, server) = configs();
-    let mut pair = Pair::new(client, server);
-    pair.login();
-    pair.client_events.clear();
-    pair.server_events.clear();
-    pair
+    Pair::online(client, server)
 }
 
 fn item(seq: u64, from: &str, entry: Entry) -> FeedItem {

@@ -227,6 +227,25 @@ fn xx_with_pins_goes_on_with_a_pinned_key_only() {
     }
 }
 
+/// A client without a pin can only do XX, so a retry for anything else would end it: with ML-KEM it asks for XXhfs first, and a
+/// server that allows XX, but without ML-KEM, asks for that, whatever else stands on its list before.
+#[test]
+fn a_retry_asks_a_client_without_a_pin_for_what_it_can_do() {
+    let mut there = server(&[5]);
+    there.handshakes = usual(&[HandshakeId::NK, HandshakeId::NK_HFS, HandshakeId::XX]);
+    let mut pair = Pair::new(ClientConfig::first_use(&RUSTCRYPTO, credentials("alice", "phone")), there);
+    pair.settle();
+    assert_eq!(pair.client_events, [ClientEvent::ServerKeySeen(key(5).public())]);
+    pair.client.trust_server(pair.now).unwrap();
+    pair.login();
+    assert_eq!(negotiated(&pair).handshake, HandshakeId::XX);
+}
+
+/// Without those that this build has no ML-KEM for.
+fn usual(list: &[HandshakeId]) -> Vec<HandshakeId> {
+    list.iter().copied().filter(|id| RUSTCRYPTO.kem.is_some() || !id.is_post_quantum()).collect()
+}
+
 /// A client may take its time to look at the key, but not for ever; and it may refuse.
 #[test]
 fn a_key_that_is_not_trusted_ends_by_the_deadline_or_a_close() {

@@ -6,15 +6,7 @@ use im_sim::{Pair, configs, entropy};
 
 fn online() -> Pair {
     let (client, server) = configs();
-    online_with(client, server)
-}
-
-fn online_with(client: ClientConfig, server: ServerConfig) -> Pair {
-    let mut pair = Pair::new(client, server);
-    pair.login();
-    pair.client_events.clear();
-    pair.server_events.clear();
-    pair
+    Pair::online(client, server)
 }
 
 /// The transport is lost, and the client logs in again.
@@ -148,7 +140,7 @@ fn receipts_coalesce_and_positions_never_go_back_at_the_client() {
 fn a_slow_reader_costs_a_bounded_number_of_receipts() {
     let (client, mut server) = configs();
     server.receipts_max = 10;
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     for user in 0..1000 {
         for up_to in 1..4 {
             pair.server.read_by(&team(), &format!("user {user}"), up_to);
@@ -177,7 +169,7 @@ fn a_room_has_no_positions() {
 fn positions_that_the_server_never_confirms_are_bounded() {
     let (mut client, server) = configs();
     client.max_conversations = 3;
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     for n in 0..3 {
         pair.client.read(&Conversation::group(n.to_string()), 1).unwrap();
     }

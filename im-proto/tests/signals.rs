@@ -13,15 +13,7 @@ use im_sim::{Pair, configs, credentials};
 
 fn online() -> Pair {
     let (client, server) = configs();
-    online_with(client, server)
-}
-
-fn online_with(client: ClientConfig, server: ServerConfig) -> Pair {
-    let mut pair = Pair::new(client, server);
-    pair.login();
-    pair.client_events.clear();
-    pair.server_events.clear();
-    pair
+    Pair::online(client, server)
 }
 
 fn team() -> Conversation {
@@ -120,7 +112,7 @@ fn presence_goes_only_to_who_watches_and_a_refused_watch_is_none() {
 fn watches_are_bounded_and_the_refusal_says_how_many() {
     let (client, mut server) = configs();
     server.watch_max = 2;
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     for user in ["a", "b", "c", "b"] {
         pair.client.signal(Signal::Watch { user: user.into(), on: true }).unwrap();
         pair.settle();
@@ -161,7 +153,7 @@ fn what_no_server_would_take_is_not_signalled() {
 fn a_slow_reader_costs_a_bounded_number_of_bytes_and_the_drops_are_counted() {
     let (mut client, mut server) = configs();
     (client.signal_bytes, server.signal_bytes) = (20_000, 20_000);
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     let candidate = |n: u64| Payload(vec![n as u8; 1000]);
     for n in 0..1000 {
         let signal = CallSignal::Private(PrivateSignal::Candidate(candidate(n)));
@@ -186,7 +178,7 @@ fn budgets(messages: Rate, signals: Rate) -> (ClientConfig, ServerConfig) {
 #[test]
 fn signals_over_the_budget_are_refused_with_the_wait_and_messages_have_their_own() {
     let (client, server) = budgets(Rate::per_second(1, 1), Rate::per_second(2, 3));
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     for user in ["a", "b", "c", "d"] {
         pair.client.signal(Signal::Watch { user: user.into(), on: true }).unwrap();
     }
@@ -210,7 +202,7 @@ fn messages_and_commands_over_the_budget_wait_as_long_as_they_are_told_and_then_
     let (mut client, server) =
         budgets(Rate { amount: 1, per: Duration::from_secs(40), burst: 1 }, Rate::per_second(9, 9));
     client.retry = Backoff { first: Duration::from_millis(10), max: Duration::from_millis(10) };
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     let first = pair.client.send(pair.now, Message::text("bob", "one")).unwrap();
     let second = pair.client.command(pair.now, Command::recall(Conversation::private("bob"), 1)).unwrap();
     let began = pair.now;
@@ -233,7 +225,7 @@ fn messages_and_commands_over_the_budget_wait_as_long_as_they_are_told_and_then_
 #[test]
 fn what_no_wait_would_help_is_refused_for_good() {
     let (client, server) = budgets(Rate::per_second(1, 0), Rate::per_second(1, 0));
-    let mut pair = online_with(client, server);
+    let mut pair = Pair::online(client, server);
     let message = pair.client.send(pair.now, Message::text("bob", "one")).unwrap();
     let signal = pair.client.signal(typing(true)).unwrap();
     pair.settle();
@@ -261,7 +253,7 @@ impl Switchboard {
         let pairs = [("alice", "phone"), ("bob", "desk"), ("bob", "phone")].map(|(user, device)| {
             let (mut client, server) = configs();
             client.credentials = credentials(user, device);
-            (Device::new(user, device), online_with(client, server))
+            (Device::new(user, device), Pair::online(client, server))
         });
         Self { calls: CallServer::new(CallLimits::default()), pairs: pairs.into() }
     }

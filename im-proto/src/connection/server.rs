@@ -122,7 +122,8 @@ pub enum ServerEvent {
     },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
-    /// user, this one included, and to whom else it concerns. On one connection only ever higher than before.
+    /// user, this one included, and to whom else it concerns. On one connection higher than
+    /// before, among the last `max_conversations` conversations of which something was read; positions cost no budget.
     Read {
         /// The conversation, as this user names it.
         conversation: Conversation,

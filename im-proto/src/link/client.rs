@@ -155,7 +155,7 @@ fn client(config: &ClientConfig, entropy: &mut Entropy) -> Result<Client, Handsh
         max_body: config.max_body,
     };
     let handshakes = config.possible_handshakes();
-    let shows_key = handshakes.iter().any(|id| crate::config::shows_key(*id));
+    let shows_key = handshakes.iter().any(|id| id.shows_client_key());
     let policy = ClientPolicy { offer, handshakes, require_pq: config.require_pq, allow_plaintext: false };
     if !shows_key {
         return Client::new(config.provider, policy, &config.server_keys);

@@ -79,6 +79,18 @@ impl Pair {
         }
     }
 
+    /// Both ends after [`Pair::login`], with no events yet.
+    ///
+    /// # Panics
+    /// If a configuration is not valid.
+    pub fn online(client: ClientConfig, server: ServerConfig) -> Self {
+        let mut pair = Self::new(client, server);
+        pair.login();
+        pair.client_events.clear();
+        pair.server_events.clear();
+        pair
+    }
+
     /// Takes what both ends have to send.
     pub fn transmit(&mut self) {
         while self.client.poll_transmit(self.now, &mut self.to_server, usize::MAX).is_some() {}
