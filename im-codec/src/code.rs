@@ -268,6 +268,8 @@ code! {
         TICKET = 22, "ticket";
         /// The epoch of a conversation's log.
         EPOCH = 23, "epoch";
+        /// Several bodies in one sealed packet.
+        BUNDLE = 24, "bundle";
         /// A message to be stored and delivered.
         SEND = 32, "send";
         /// The message is durable.

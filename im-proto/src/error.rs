@@ -49,6 +49,12 @@ pub enum Error {
         /// The state of this side.
         state: State,
     },
+    /// A bundle that does not consist of 1 to 64 whole bodies of types that may stand in one.
+    #[error("a bundle must consist of 1 to 64 whole bodies of message types from 22 on; body {at} is not one")]
+    Bundle {
+        /// Which body, from 0.
+        at: usize,
+    },
     /// A header field that a sealed session fixes has another value.
     #[error("byte {offset} of the header is {found}, but this session fixed it to {expected}")]
     HeaderField {
@@ -150,6 +156,7 @@ impl Error {
             Self::Open(_)
             | Self::Body(_)
             | Self::Unexpected { .. }
+            | Self::Bundle { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
             | Self::Identity { .. }
@@ -187,6 +194,7 @@ impl Error {
             Self::Unexpected { state: State::LoggingIn, .. } => CloseCode::LOGIN_REQUIRED,
             Self::Body(_)
             | Self::Unexpected { .. }
+            | Self::Bundle { .. }
             | Self::HeaderField { .. }
             | Self::Name { .. }
             | Self::Identity { .. }

@@ -138,7 +138,7 @@ impl Feed {
         }
         if !self.lanes.contains_key(conversation) {
             if self.lanes.len() >= self.max_lanes {
-                self.lanes.retain(|_, lane| !lane.idle());
+                self.forget_idle();
             }
             if self.lanes.len() >= self.max_lanes {
                 // The log will tell again when there is room.
@@ -311,6 +311,18 @@ impl Feed {
 
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Forgets what the log knows as well, and gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.forget_idle();
+        self.queue.shrink_to_fit();
+        self.dirty.shrink_to_fit();
+    }
+
+    fn forget_idle(&mut self) {
+        let fetching = self.fetching.as_ref();
+        self.lanes.retain(|conversation, lane| !lane.idle() || fetching == Some(conversation));
     }
 }
 

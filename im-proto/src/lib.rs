@@ -15,6 +15,7 @@ pub mod call;
 mod close;
 mod config;
 mod connection;
+mod endpoint;
 mod entry;
 mod error;
 mod feed;
@@ -38,6 +39,7 @@ pub use connection::{
     Client, ClientEvent, Connection, Delivery, LoginRequest, ResumedLogin, Role, Server, ServerEvent, State, Stats,
     Submission, Transmit,
 };
+pub use endpoint::{AdmissionError, ConnectionEvent, Endpoint, EndpointConfig, Handle, IDLE_BYTES};
 pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
 pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, ReadError, SendError, SignalError};
 pub use feed::FeedItem;
@@ -61,6 +63,19 @@ pub use im_serial::{FormatId, Registry};
 /// The provider of primitives from the RustCrypto project.
 #[cfg(feature = "rustcrypto")]
 pub use im_crypto::RUSTCRYPTO;
+
+/// The guides, so that their code is compiled with the documentation tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guide/tokio.md")]
+    mod tokio {}
+    #[doc = include_str!("../../docs/guide/blocking.md")]
+    mod blocking {}
+    #[doc = include_str!("../../docs/guide/existing-server.md")]
+    mod existing_server {}
+    #[doc = include_str!("../../docs/guide/wasm.md")]
+    mod wasm {}
+}
 
 /// Content types below 128 that the protocol gives a meaning.
 pub mod content_type {

@@ -102,6 +102,15 @@ struct Entry {
     phase: Phase,
 }
 
+impl Entry {
+    const fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::InFlight(at) => Some(at),
+            Phase::Waiting(at) => at,
+        }
+    }
+}
+
 /// What each entry costs beyond its content and target.
 const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 32;
 
@@ -113,13 +122,28 @@ pub(crate) struct Outbox {
     max_tries: u32,
     backoff: Backoff,
     next_id: u64,
+    in_flight: usize,
+    /// The entries before this one are in flight.
+    ready_from: usize,
+    /// Nothing becomes due before; it may be early, and [`expire`](Self::expire) sets it right.
+    due: Option<Instant>,
 }
 
 impl Outbox {
     pub(crate) fn new(max_bytes: usize, max_tries: u32, backoff: Backoff, rng: &mut fastrand::Rng) -> Self {
         // A random start keeps the ids of two runs of one device apart; the top bit stays clear for signed 64-bit peers.
         let next_id = rng.u64(1..1 << 62);
-        Self { entries: VecDeque::new(), bytes: 0, max_bytes, max_tries, backoff, next_id }
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            max_bytes,
+            max_tries,
+            backoff,
+            next_id,
+            in_flight: 0,
+            ready_from: 0,
+            due: None,
+        }
     }
 
     /// Queues a message or a command, or gives it back when there is no room. One always fits into an empty outbox.
@@ -144,62 +168,103 @@ impl Outbox {
 
     /// The next message to transmit, if fewer than `window` are in flight.
     pub(crate) fn next(&self, now: Instant, window: u32) -> Option<(PacketId, &Body)> {
-        let in_flight = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::InFlight(_))).count();
-        if in_flight >= window as usize {
+        if self.in_flight >= window as usize {
             return None;
         }
         let ready = |entry: &&Entry| match entry.phase {
             Phase::Waiting(not_before) => not_before.is_none_or(|at| at <= now),
             Phase::InFlight(_) => false,
         };
-        self.entries.iter().find(ready).map(|entry| (entry.id, &entry.body))
+        self.entries.iter().skip(self.ready_from).find(ready).map(|entry| (entry.id, &entry.body))
     }
 
-    /// The message was transmitted.
+    /// The message was transmitted. Whether it was before.
     pub(crate) fn transmitted(&mut self, id: PacketId, now: Instant, rng: &mut fastrand::Rng) -> bool {
+        let Some(at) = self.position(id) else { return false };
         let backoff = self.backoff;
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return false };
+        let Some(entry) = self.entries.get_mut(at) else { return false };
         entry.tries = entry.tries.saturating_add(1);
-        entry.phase = Phase::InFlight(now + backoff.delay(entry.tries, rng));
-        entry.tries > 1
+        let (again, due) = (entry.tries > 1, now + backoff.delay(entry.tries, rng));
+        self.set_phase(at, Phase::InFlight(due));
+        let in_flight = |entry: &&Entry| matches!(entry.phase, Phase::InFlight(_));
+        self.ready_from += self.entries.iter().skip(self.ready_from).take_while(in_flight).count();
+        again
+    }
+
+    /// Where an entry stands. Ids grow along the queue.
+    fn position(&self, id: PacketId) -> Option<usize> {
+        let first = self.entries.front()?.id.0;
+        let distance = |id: PacketId| id.0.wrapping_sub(first) & (u64::MAX >> 1);
+        self.entries.binary_search_by_key(&distance(id), |entry| distance(entry.id)).ok()
+    }
+
+    fn set_phase(&mut self, at: usize, phase: Phase) {
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        let was_in_flight = matches!(core::mem::replace(&mut entry.phase, phase), Phase::InFlight(_));
+        self.in_flight -= usize::from(was_in_flight);
+        let due = match phase {
+            Phase::InFlight(due) => {
+                self.in_flight += 1;
+                Some(due)
+            }
+            Phase::Waiting(not_before) => {
+                self.ready_from = self.ready_from.min(at);
+                not_before
+            }
+        };
+        self.due = [self.due, due].into_iter().flatten().min();
+        self.tidy_due();
+    }
+
+    /// A moment that is early costs a wake-up. In a short queue it costs less to look.
+    fn tidy_due(&mut self) {
+        const SHORT: usize = 8;
+        if self.entries.len() <= SHORT {
+            self.due = self.entries.iter().filter_map(Entry::due).min();
+        }
     }
 
     /// The message was answered, or is given up. Whether it was there.
     pub(crate) fn remove(&mut self, id: PacketId) -> bool {
-        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return false };
-        if let Some(entry) = self.entries.remove(at) {
-            self.bytes -= entry.cost;
-        }
+        let Some(at) = self.position(id) else { return false };
+        let Some(entry) = self.entries.remove(at) else { return false };
+        self.bytes -= entry.cost;
+        self.in_flight -= usize::from(matches!(entry.phase, Phase::InFlight(_)));
+        self.ready_from -= usize::from(at < self.ready_from);
+        self.tidy_due();
         true
     }
 
     /// The server asked to try again later, not before `wait`. Whether there is another try; otherwise the message is out.
     pub(crate) fn postpone(&mut self, id: PacketId, now: Instant, wait: Duration, rng: &mut fastrand::Rng) -> bool {
         let (backoff, max_tries) = (self.backoff, self.max_tries);
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return true };
-        if entry.tries >= max_tries {
+        let Some(at) = self.position(id) else { return true };
+        let tries = self.entries.get(at).map_or(0, |entry| entry.tries);
+        if tries >= max_tries {
             return !self.remove(id);
         }
         let wait = wait.min(MAX_WAIT);
-        entry.phase = Phase::Waiting(Some(now + backoff.delay(entry.tries, rng).max(wait)));
+        self.set_phase(at, Phase::Waiting(Some(now + backoff.delay(tries, rng).max(wait))));
         true
     }
 
     /// Messages whose answer is overdue wait for another try; one without another try left is taken out and returned.
     /// Call until there is none.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<PacketId> {
-        for entry in &mut self.entries {
-            if let Phase::InFlight(due) = entry.phase
-                && due <= now
+        for at in 0..self.entries.len() {
+            if let Some(Entry { id, tries, phase: Phase::InFlight(due), .. }) = self.entries.get(at)
+                && *due <= now
             {
-                if entry.tries >= self.max_tries {
-                    let id = entry.id;
+                if *tries >= self.max_tries {
+                    let id = *id;
                     self.remove(id);
                     return Some(id);
                 }
-                entry.phase = Phase::Waiting(None);
+                self.set_phase(at, Phase::Waiting(None));
             }
         }
+        // What may be sent already waits for room, not for time.
+        self.due = self.entries.iter().filter_map(|entry| entry.due().filter(|at| *at > now)).min();
         None
     }
 
@@ -209,15 +274,17 @@ impl Outbox {
         for entry in &mut self.entries {
             entry.phase = Phase::Waiting(None);
         }
+        (self.in_flight, self.ready_from, self.due) = (0, 0, None);
     }
 
-    /// The next moment at which something becomes due.
-    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        let at = |entry: &Entry| match entry.phase {
-            Phase::InFlight(at) => Some(at),
-            Phase::Waiting(at) => at.filter(|at| *at > now),
-        };
-        self.entries.iter().filter_map(at).min()
+    /// A moment before which nothing becomes due; at that moment [`expire`](Self::expire) has to be called.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Gives back the memory of a queue that was longer once.
+    pub(crate) fn rest(&mut self) {
+        self.entries.shrink_to_fit();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -268,7 +335,7 @@ mod tests {
         assert!(outbox.next(at(0), 2).is_none(), "the window is full");
         outbox.remove(ids[1]);
         assert_eq!(outbox.next(at(0), 2).unwrap().0, ids[2]);
-        assert!(outbox.due(at(0)).unwrap() >= at(3));
+        assert!(outbox.due().unwrap() >= at(3));
         assert_eq!(outbox.expire(at(5)), None);
         assert_eq!(outbox.next(at(5), 2).unwrap().0, ids[0], "overdue, so first again");
         assert!(outbox.transmitted(ids[0], at(5), &mut rng), "a retry");

@@ -63,6 +63,10 @@ impl<K: Ord + Clone> Positions<K> {
         true
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.highest.clear();
+    }
+
     fn get(&self, key: &K) -> u64 {
         self.highest.get(key).copied().unwrap_or(0)
     }
@@ -121,6 +125,12 @@ impl Receipts {
         {
             self.told.grow(&whose, up_to);
         }
+    }
+
+    /// Forgets what was told, so that it may be told again, and gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.told.clear();
+        self.order.shrink_to_fit();
     }
 
     pub(crate) fn clear(&mut self) {

@@ -179,6 +179,11 @@ impl Dropping {
         }
     }
 
+    /// Gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.queue.shrink_to_fit();
+    }
+
     /// Forgets everything; how many there were.
     pub(crate) fn clear(&mut self) -> u64 {
         self.bytes = 0;

@@ -581,8 +581,8 @@ impl Machine for Client {
         }
     }
 
-    fn retry_at(&self, _core: &Core, now: Instant) -> Option<Instant> {
-        self.outbox.due(now)
+    fn retry_at(&self, _now: Instant) -> Option<Instant> {
+        self.outbox.due()
     }
 
     fn on_closed(&mut self, closed: &Closed) {
@@ -594,6 +594,13 @@ impl Machine for Client {
         self.login_due = false;
         self.resumption = None;
         self.outbox.disconnected();
+    }
+
+    fn rest(&mut self) {
+        self.outbox.rest();
+        self.signals.rest();
+        self.sent_signals.shrink_to_fit();
+        self.named = Vec::new();
     }
 }
 

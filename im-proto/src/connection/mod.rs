@@ -3,6 +3,8 @@
 mod client;
 mod server;
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,13 +12,15 @@ use core::fmt;
 use core::time::Duration;
 
 use im_codec::{Framing, HEADER_LEN, Header, Limits, MessageType, frame_len};
+use im_crypto::KeyUpdate;
 use im_serial::Body;
 use im_serial::body::{Close, Ping, Pong};
 
 use crate::close::{CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close};
 use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
-use crate::link::{Incoming, Link, MIN_SEALED, Opened, Written};
+use crate::link::bundle::{self, Item};
+use crate::link::{Draft, Incoming, Link, MIN_SEALED, NotWritten, Opened};
 use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
@@ -98,7 +102,7 @@ pub(crate) mod machine {
     use super::*;
 
     /// What a machine offers to transmit.
-    pub(crate) type Offer<'a> = (u64, alloc::borrow::Cow<'a, Body>);
+    pub(crate) type Offer<'a> = (u64, Cow<'a, Body>);
 
     /// The role's part of a connection.
     pub trait Machine: Sized {
@@ -151,12 +155,15 @@ pub(crate) mod machine {
         fn on_retry_timer(&mut self, core: &mut Core, events: &mut VecDeque<Self::Event>, now: Instant);
         /// The next moment for [`Timer::Retry`].
         #[doc(hidden)]
-        fn retry_at(&self, core: &Core, now: Instant) -> Option<Instant>;
+        fn retry_at(&self, now: Instant) -> Option<Instant>;
         /// Whether this side pings.
         #[doc(hidden)]
         const PINGS: bool;
         #[doc(hidden)]
         fn on_closed(&mut self, closed: &Closed);
+        /// Gives back the memory of queues that were longer once.
+        #[doc(hidden)]
+        fn rest(&mut self);
         /// The state after the end of a transport.
         #[doc(hidden)]
         const AFTER: State;
@@ -173,7 +180,7 @@ pub(crate) mod machine {
         pub(crate) clear: Vec<u8>,
         pub(crate) ping_due: bool,
         pub(crate) pong_due: bool,
-        pub(crate) closing: Option<Closing>,
+        pub(crate) closing: Option<Box<Closing>>,
         pub(crate) stats: Stats,
     }
 
@@ -332,7 +339,11 @@ impl<R: Role> Connection<R> {
         if channel.keys_used_up() {
             self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
         }
-        let Incoming::Body(id, body) = incoming else { return Ok(()) };
+        let (id, body) = match incoming {
+            Incoming::Body(id, body) => (id, body),
+            Incoming::Bundle(bundle) => return self.bundle(now, bundle),
+            Incoming::KeyUpdate => return Ok(()),
+        };
         match body {
             Body::Close(close) => {
                 let code = CloseCode(u16::try_from(close.code).unwrap_or(CloseCode::PROTOCOL.0));
@@ -350,13 +361,27 @@ impl<R: Role> Connection<R> {
                 Ok(())
             }
             Body::Pong(_) if state == State::Online => {
-                if let Link::Open(channel) = &mut self.core.link {
-                    channel.rest();
-                }
+                self.rest();
                 Ok(())
             }
             body => self.role.on_body(&mut self.core, &mut self.events, now, id, body),
         }
+    }
+
+    /// Several bodies: as if each had come in a packet of its own.
+    fn bundle(&mut self, now: Instant, bundle: &[u8]) -> Result<(), Error> {
+        if bundle.is_empty() {
+            return Err(Error::Bundle { at: 0 });
+        }
+        for (at, item) in bundle::items(bundle).enumerate() {
+            let item = item.filter(|item| at < bundle::MAX_ITEMS && item.kind >= bundle::FIRST_TYPE);
+            let Item { packet_id, kind, body } = item.ok_or(Error::Bundle { at })?;
+            let state = self.core.state;
+            let Link::Open(channel) = &self.core.link else { return Ok(()) };
+            let body = channel.decode(kind, body, state)?;
+            self.role.on_body(&mut self.core, &mut self.events, now, packet_id, body)?;
+        }
+        Ok(())
     }
 
     /// A packet before the channel is sealed.
@@ -471,71 +496,118 @@ impl<R: Role> Connection<R> {
         if max < MIN_SEALED || matches!(self.core.state, State::Closed | State::Offline) {
             return None;
         }
+        if let Some(update) = self.core.link.key_update_due(now) {
+            return self.transmit_update(update, now, out, max);
+        }
         let Self { core, role, events } = self;
-        loop {
-            let Link::Open(channel) = &mut core.link else { return None };
-            // The borrow of the link ends before the role sees the core again.
-            let (what, written) = if let Some(update) = channel.update_due(now) {
-                (Sent::KeyUpdate, channel.write_update(update, now, out, max))
-            } else if let Some((id, body)) = role.next_answer(core.state) {
-                (Sent::Answer, channel.write(id, &body, out, max))
+        let mut draft: Option<Draft> = None;
+        let mut alone = None;
+        while let Link::Open(channel) = &mut core.link {
+            let (what, (id, body)) = if let Some(offer) = role.next_answer(core.state) {
+                (Sent::Answer, offer)
             } else if core.pong_due {
-                (Sent::Pong, channel.write(0, &Pong {}.into(), out, max))
+                (Sent::Pong, (0, Cow::Owned(Pong {}.into())))
             } else if let Some(closing) = &core.closing {
-                (Sent::Close, channel.write(0, &closing.body, out, max))
+                (Sent::Close, (0, Cow::Borrowed(&closing.body)))
             } else if core.ping_due {
-                (Sent::Ping, channel.write(0, &Ping {}.into(), out, max))
-            } else if let Some((id, body)) = role.next_message(core.state, now) {
-                (Sent::Message(id), channel.write(id, &body, out, max))
+                (Sent::Ping, (0, Cow::Owned(Ping {}.into())))
+            } else if let Some(offer) = role.next_message(core.state, now) {
+                (Sent::Message(offer.0), offer)
             } else {
-                return None;
+                break;
             };
-            let len = match written {
-                Ok(Written::Done(len)) => len,
-                Ok(Written::NoRoom) => return None,
-                Ok(Written::TooLarge) => {
-                    match what {
-                        Sent::Message(id) => role.message_too_large(core, events, id),
-                        // Control packets are far below every limit that the handshake admits.
-                        Sent::Answer => role.answer_sent(),
-                        Sent::Pong => core.pong_due = false,
-                        Sent::Ping => core.ping_due = false,
-                        Sent::KeyUpdate | Sent::Close => {
-                            self.finish_closing();
-                            return None;
+            let bundles = body.kind().code() >= bundle::FIRST_TYPE;
+            if let Some(draft) = &mut draft {
+                if !bundles || !channel.add(draft, id, &body, out, max) {
+                    break;
+                }
+            } else {
+                match channel.begin(id, &body, out, max) {
+                    Ok(begun) => draft = Some(begun),
+                    Err(NotWritten::NoRoom) => return None,
+                    Err(NotWritten::TooLarge) => {
+                        match what {
+                            Sent::Message(id) => role.message_too_large(core, events, id),
+                            // Control packets are far below every limit that the handshake admits.
+                            Sent::Answer => role.answer_sent(),
+                            Sent::Pong => core.pong_due = false,
+                            Sent::Ping => core.ping_due = false,
+                            Sent::Close => {
+                                self.finish_closing();
+                                return None;
+                            }
                         }
+                        continue;
                     }
-                    continue;
                 }
-                Err(error) => {
-                    // Nothing can be sealed any more, so nobody can be told.
-                    let error = Error::Seal(error);
-                    self.end(closed_by_error(error));
-                    return None;
-                }
-            };
-            let used_up = channel.keys_used_up();
+            }
+            // What is in the packet counts as sent: if it cannot be sealed, that is the end of the connection.
             match what {
                 Sent::Answer => role.answer_sent(),
-                Sent::KeyUpdate => core.stats.key_updates += 1,
-                // A heartbeat went by with nothing to say: rest until there is.
-                Sent::Pong => {
-                    core.pong_due = false;
-                    channel.rest();
-                }
-                Sent::Ping => {
-                    core.ping_due = false;
-                    channel.rest();
-                    core.stats.pings += 1;
-                }
                 Sent::Message(id) => role.message_sent(core, id, now),
-                Sent::Close => self.finish_closing(),
+                Sent::Pong | Sent::Ping | Sent::Close => {}
             }
-            if used_up {
-                self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
+            if !bundles {
+                alone = Some(what);
+                break;
             }
-            return Some(len);
         }
+        self.seal(now, &draft?, alone, out)
+    }
+
+    /// Seals what was put together, and sees to what follows from it.
+    fn seal(&mut self, now: Instant, draft: &Draft, alone: Option<Sent>, out: &mut Vec<u8>) -> Option<usize> {
+        let core = &mut self.core;
+        let Link::Open(channel) = &mut core.link else { return None };
+        let len = match channel.finish(draft, out) {
+            Ok(len) => len,
+            Err(error) => {
+                // Nothing can be sealed any more, so nobody can be told.
+                self.end(closed_by_error(Error::Seal(error)));
+                return None;
+            }
+        };
+        let used_up = channel.keys_used_up();
+        match alone {
+            Some(Sent::Pong) => {
+                core.pong_due = false;
+                self.rest();
+            }
+            Some(Sent::Ping) => {
+                core.ping_due = false;
+                core.stats.pings += 1;
+                self.rest();
+            }
+            Some(Sent::Close) => self.finish_closing(),
+            Some(Sent::Answer | Sent::Message(_)) | None => {}
+        }
+        if used_up {
+            self.close(now, CloseCode::KEY_LIMIT, "the keys were used as often as is safe");
+        }
+        Some(len)
+    }
+
+    fn transmit_update(&mut self, update: KeyUpdate, now: Instant, out: &mut Vec<u8>, max: usize) -> Option<usize> {
+        let Link::Open(channel) = &mut self.core.link else { return None };
+        match channel.write_update(update, now, out, max) {
+            Ok(written) => {
+                self.core.stats.key_updates += u64::from(written.is_some());
+                written
+            }
+            Err(error) => {
+                self.end(closed_by_error(Error::Seal(error)));
+                None
+            }
+        }
+    }
+
+    /// A heartbeat went by with nothing to say: gives back memory until there is.
+    fn rest(&mut self) {
+        if let Link::Open(channel) = &mut self.core.link {
+            channel.rest();
+        }
+        self.events.shrink_to_fit();
+        self.role.rest();
     }
 
     /// The most that one packet can need, in bytes.
@@ -574,7 +646,7 @@ impl<R: Role> Connection<R> {
         }
         let body = Close { code: u32::from(closed.code.0), reason }.into();
         self.core.state = State::Closing;
-        self.core.closing = Some(Closing { closed, body, in_clear });
+        self.core.closing = Some(Box::new(Closing { closed, body, in_clear }));
         self.core.timers.clear_all();
         self.core.timers.set(Timer::Linger, Some(now + LINGER));
     }
@@ -611,7 +683,7 @@ impl<R: Role> Connection<R> {
         let (idle, ping) = (keepalive.idle_at(), keepalive.ping_at());
         core.timers.set(Timer::Idle, Some(idle));
         core.timers.set(Timer::Ping, (R::PINGS && !core.ping_due).then_some(ping));
-        let retry = self.role.retry_at(core, now);
+        let retry = self.role.retry_at(now);
         self.core.timers.set(Timer::Retry, retry);
     }
 
@@ -633,9 +705,9 @@ impl<R: Role> Connection<R> {
 }
 
 /// What a packet was, for the bookkeeping after it is sealed.
+#[derive(Clone, Copy)]
 enum Sent {
     Answer,
-    KeyUpdate,
     Pong,
     Ping,
     Close,
@@ -660,3 +732,6 @@ impl<R: Role> fmt::Debug for Connection<R> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

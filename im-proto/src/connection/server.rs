@@ -3,6 +3,7 @@
 mod login;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -122,8 +123,8 @@ pub enum ServerEvent {
     },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
-    /// user, this one included, and to whom else it concerns. On one connection higher than
-    /// before, among the last `max_conversations` conversations of which something was read; positions cost no budget.
+    /// user, this one included, and to whom else it concerns. Between two heartbeats of a connection higher than before,
+    /// among the last `max_conversations` conversations of which something was read; positions cost no budget.
     Read {
         /// The conversation, as this user names it.
         conversation: Conversation,
@@ -161,7 +162,7 @@ pub struct Server {
     /// Signals that may still be refused, and whom they watch.
     refusable: VecDeque<(u64, Option<String>)>,
     /// What the client may cost, once it is logged in.
-    budgets: Option<Budgets>,
+    budgets: Option<Box<Budgets>>,
     /// What the client said that it read.
     reads: Positions<Conversation>,
     /// Messages that wait for their answer.
@@ -516,7 +517,7 @@ impl Machine for Server {
 
     fn on_retry_timer(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _now: Instant) {}
 
-    fn retry_at(&self, _core: &Core, _now: Instant) -> Option<Instant> {
+    fn retry_at(&self, _now: Instant) -> Option<Instant> {
         None
     }
 
@@ -528,6 +529,15 @@ impl Machine for Server {
         self.signals.clear();
         self.watched.clear();
         self.refusable.clear();
+    }
+
+    fn rest(&mut self) {
+        self.answers.shrink_to_fit();
+        self.refusable.shrink_to_fit();
+        self.signals.rest();
+        self.receipts.rest();
+        self.reads.clear();
+        self.feed.rest();
     }
 }
 

@@ -10,7 +10,7 @@ use im_crypto::{
 };
 use im_serial::{Body, Format, Kind};
 
-use super::expect_fields;
+use super::{bundle, expect_fields};
 use crate::connection::State;
 use crate::error::Error;
 use crate::time::Instant;
@@ -33,17 +33,26 @@ pub(crate) struct Channel {
 }
 
 /// What a sealed packet was for.
-pub(crate) enum Incoming {
+pub(crate) enum Incoming<'a> {
     Body(u64, Body),
+    /// Several bodies, see [`Channel::decode`].
+    Bundle(&'a [u8]),
     /// The record layer's own business.
     KeyUpdate,
 }
 
-/// What became of a packet.
+/// A packet that is begun: the end of the caller's buffer.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    start: usize,
+    /// Of the first body.
+    packet_id: u64,
+    items: usize,
+}
+
+/// Why a body is not in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It was appended, with so many bytes.
-    Done(usize),
+pub(crate) enum NotWritten {
     /// It does not fit into what the caller allowed.
     NoRoom,
     /// It is larger than the peer accepts.
@@ -78,73 +87,131 @@ impl Channel {
         }
     }
 
-    /// Appends one sealed packet of at most `max` bytes. Nothing is sealed, and `out` is as it was, unless it is done.
-    pub(crate) fn write(
-        &mut self,
+    /// Begins a packet at the end of `out` with a body. `out` is as it was unless it is begun.
+    pub(crate) fn begin(
+        &self,
         packet_id: u64,
         body: &Body,
         out: &mut Vec<u8>,
         max: usize,
-    ) -> Result<Written, SealError> {
+    ) -> Result<Draft, NotWritten> {
         let start = begin_packet(out);
         out.push(body.kind().code());
-        if self.format.encode(body, out).is_err() {
+        let written = self.format.encode(body, out);
+        let fits = written.map_err(|_| NotWritten::TooLarge).and_then(|()| self.fits(start, out.len(), max));
+        if let Err(why) = fits {
             out.truncate(start);
-            return Ok(Written::TooLarge);
+            return Err(why);
         }
-        self.seal(packet_id, start, out, max)
+        Ok(Draft { start, packet_id, items: 1 })
     }
 
-    /// Appends a key update of at most `max` bytes.
+    /// Adds a body to the packet that ends `out`. Whether there was room; if not, `out` is as it was.
+    pub(crate) fn add(&self, draft: &mut Draft, packet_id: u64, body: &Body, out: &mut Vec<u8>, max: usize) -> bool {
+        let (before, plain) = (out.len(), draft.start + HEADER_LEN);
+        if draft.items >= bundle::MAX_ITEMS || before - plain >= bundle::MAX_LEN {
+            return false;
+        }
+        let added = self.try_add(draft, packet_id, body, out, max);
+        if added.is_none() {
+            out.truncate(before);
+        } else {
+            draft.items += 1;
+        }
+        added.is_some()
+    }
+
+    fn try_add(&self, draft: &Draft, packet_id: u64, body: &Body, out: &mut Vec<u8>, max: usize) -> Option<()> {
+        let plain = draft.start + HEADER_LEN;
+        // The first body becomes an item only when it is clear that there is a second one.
+        let first_head = if draft.items == 1 { bundle::HEAD_LEN } else { 0 };
+        bundle::open(out);
+        let at = out.len();
+        self.format.encode(body, out).ok()?;
+        if out.len() + first_head - plain > bundle::MAX_LEN {
+            return None;
+        }
+        self.fits(draft.start, out.len() + first_head, max).ok()?;
+        bundle::close(out, at, body.kind().code(), packet_id)?;
+        if draft.items == 1 {
+            bundle::begin(out, plain, draft.packet_id, at - bundle::HEAD_LEN)?;
+        }
+        Some(())
+    }
+
+    /// Whether a packet from `start` to `end` without its end of plaintext can be sealed with at most `max` bytes, and the peer takes
+    /// it. Padding gives way where the packet would be too large for the peer, but not for `max`.
+    fn fits(&self, start: usize, end: usize, max: usize) -> Result<(), NotWritten> {
+        let payload = end.saturating_sub(start + HEADER_LEN + 1);
+        if sealed_len(payload, Padding::None) > self.outgoing.max_body() as usize {
+            return Err(NotWritten::TooLarge);
+        }
+        if HEADER_LEN + sealed_len(payload, self.padding_for(payload)) > max {
+            return Err(NotWritten::NoRoom);
+        }
+        Ok(())
+    }
+
+    /// Padding never makes a packet too large that fits without it.
+    fn padding_for(&self, payload: usize) -> Padding {
+        let fits = sealed_len(payload, self.padding) <= self.outgoing.max_body() as usize;
+        if fits { self.padding } else { Padding::None }
+    }
+
+    /// Seals the packet that ends `out`; its length in bytes. It must be sent then.
+    pub(crate) fn finish(&mut self, draft: &Draft, out: &mut Vec<u8>) -> Result<usize, SealError> {
+        // What a bundle's bodies are answered with stands beside each of them.
+        self.seal(if draft.items == 1 { draft.packet_id } else { 0 }, draft.start, out)
+    }
+
+    /// Appends a key update of at most `max` bytes; its length in bytes, or none if there is no room.
     pub(crate) fn write_update(
         &mut self,
         update: KeyUpdate,
         now: Instant,
         out: &mut Vec<u8>,
         max: usize,
-    ) -> Result<Written, SealError> {
+    ) -> Result<Option<usize>, SealError> {
         let start = begin_packet(out);
         out.extend_from_slice(&update.content());
-        let written = self.seal(0, start, out, max)?;
-        if let Written::Done(_) = written {
-            self.updates.sent(update);
-            self.key_since = now;
+        if self.fits(start, out.len(), max).is_err() {
+            out.truncate(start);
+            return Ok(None);
         }
-        Ok(written)
+        let len = self.seal(0, start, out)?;
+        self.updates.sent(update);
+        self.key_since = now;
+        Ok(Some(len))
     }
 
     /// Finishes and seals the packet that begins at `start`.
-    fn seal(&mut self, packet_id: u64, start: usize, out: &mut Vec<u8>, max: usize) -> Result<Written, SealError> {
+    fn seal(&mut self, packet_id: u64, start: usize, out: &mut Vec<u8>) -> Result<usize, SealError> {
         let header = Header {
             packet_id,
             encryption: EncryptionId(self.sealer.suite().0),
             serialization: SerializationId(self.format.id().0),
             ..Header::new(MessageType::SEALED)
         };
-        // Padding never makes a packet too large that fits without it.
         let payload = out.len().saturating_sub(start + HEADER_LEN + 1);
-        let fits = sealed_len(payload, self.padding) <= self.outgoing.max_body() as usize;
-        finish_plaintext(out, start + HEADER_LEN, if fits { self.padding } else { Padding::None });
-        if finish_packet(out, start, &header, &self.outgoing).is_err() {
-            return Ok(Written::TooLarge);
-        }
-        let len = out.len() - start;
-        if len > max {
-            out.truncate(start);
-            return Ok(Written::NoRoom);
-        }
-        let Some((head, sealed)) = out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut::<HEADER_LEN>) else {
-            return Ok(Written::NoRoom);
+        finish_plaintext(out, start + HEADER_LEN, self.padding_for(payload));
+        let sealed = match finish_packet(out, start, &header, &self.outgoing) {
+            Ok(()) => match out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut::<HEADER_LEN>) {
+                Some((head, sealed)) => self.sealer.seal(head, sealed),
+                None => Err(SealError::Unfinished),
+            },
+            Err(_) => Err(SealError::Unfinished),
         };
-        if let Err(error) = self.sealer.seal(head, sealed) {
-            out.truncate(start);
-            return Err(error);
+        match sealed {
+            Ok(()) => Ok(out.len() - start),
+            Err(error) => {
+                out.truncate(start);
+                Err(error)
+            }
         }
-        Ok(Written::Done(len))
     }
 
     /// Opens one whole packet in place.
-    pub(crate) fn read(&mut self, packet: &mut [u8], state: State) -> Result<Incoming, Error> {
+    pub(crate) fn read<'a>(&mut self, packet: &'a mut [u8], state: State) -> Result<Incoming<'a>, Error> {
         let Some((head, sealed)) = packet.split_first_chunk_mut::<HEADER_LEN>() else {
             return Err(Error::Truncated);
         };
@@ -164,11 +231,19 @@ impl Channel {
             self.updates.received(update);
             return Ok(Incoming::KeyUpdate);
         }
-        let Some(kind) = Kind::from_code(opened.inner_type) else {
-            return Err(Error::Unexpected { got: MessageType(opened.inner_type), state });
-        };
-        let body = self.format.decode(kind, opened.payload, &self.body_limits)?;
+        if opened.inner_type == MessageType::BUNDLE.0 {
+            return Ok(Incoming::Bundle(opened.payload));
+        }
+        let body = self.decode(opened.inner_type, opened.payload, state)?;
         Ok(Incoming::Body(header.packet_id, body))
+    }
+
+    /// Reads a body.
+    pub(crate) fn decode(&self, kind: u8, body: &[u8], state: State) -> Result<Body, Error> {
+        let Some(kind) = Kind::from_code(kind) else {
+            return Err(Error::Unexpected { got: MessageType(kind), state });
+        };
+        Ok(self.format.decode(kind, body, &self.body_limits)?)
     }
 
     /// The largest body that the peer accepts, in bytes.

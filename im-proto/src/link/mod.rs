@@ -1,5 +1,6 @@
 //! Between packets and bodies: the handshake, then the sealed channel.
 
+pub(crate) mod bundle;
 mod channel;
 mod client;
 mod server;
@@ -8,11 +9,11 @@ use alloc::boxed::Box;
 
 use im_codec::{Header, MessageType};
 use im_crypto::{
-    Established, HandshakeId, KeyLimits, Padding, ResumptionSecret, StaticPublicKey, SuiteId, TicketClaims,
+    Established, HandshakeId, KeyLimits, KeyUpdate, Padding, ResumptionSecret, StaticPublicKey, SuiteId, TicketClaims,
 };
 use im_serial::{FormatId, Registry};
 
-pub(crate) use self::channel::{Channel, Incoming, MIN_SEALED, Settings, Written};
+pub(crate) use self::channel::{Channel, Draft, Incoming, MIN_SEALED, NotWritten, Settings};
 pub(crate) use self::client::{AwaitReply, Heard, Verify};
 pub use self::server::{Arrival, TicketUse};
 pub(crate) use self::server::{AwaitEnd, AwaitHello, AwaitTicket, Taken};
@@ -101,6 +102,11 @@ impl Link {
         let settings = Settings { format, peer_max_body, max_body, key_limits, padding };
         *self = Self::Open(Channel::new(sealer, opener, settings, now));
         Ok(Opened { negotiated, peer_key, ticket, resumption })
+    }
+
+    /// The key update that has to go before anything else.
+    pub(crate) fn key_update_due(&self, now: Instant) -> Option<KeyUpdate> {
+        if let Self::Open(channel) = self { channel.update_due(now) } else { None }
     }
 
     /// Whether the next packet can be taken, or somebody has to be asked first.

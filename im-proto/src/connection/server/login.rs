@@ -1,5 +1,6 @@
 //! From the handshake to the answer of the login: tickets, cookies, sessions that go on.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -170,10 +171,16 @@ impl Connection<Server> {
             session: session.to_be_bytes().to_vec(),
         });
         self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
-        self.role.budgets = config.budgets.as_ref().map(|budgets| Budgets::new(budgets, now));
+        self.role.budgets = config.budgets.as_ref().map(|budgets| Box::new(Budgets::new(budgets, now)));
         self.core.timers.set(Timer::Login, None);
         self.core.state = State::Online;
         self.after_change(now);
+    }
+
+    /// The session of the login that was accepted, which its tickets and later logins name. `None` before.
+    pub fn session(&self) -> Option<u64> {
+        let bytes = self.role.identity.as_ref()?.session.first_chunk()?;
+        Some(u64::from_be_bytes(*bytes))
     }
 
     /// Gives the client a ticket, good for `lifetime_secs` seconds (at most 7 days) from `unix_secs`, the wall clock in seconds since

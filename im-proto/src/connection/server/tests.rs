@@ -269,7 +269,7 @@ fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() 
     ];
     for body in commands(&team).into_iter().chain(signals).chain([message(team)]) {
         let mut connection = online();
-        connection.role.budgets = Some(Budgets::new(&budgets, Instant::default()));
+        connection.role.budgets = Some(Box::new(Budgets::new(&budgets, Instant::default())));
         let kind = body.kind();
         say(&mut connection, 9, body).unwrap();
         let (id, code, reason) = refusal(&mut connection).unwrap_or_else(|| panic!("{kind:?}"));

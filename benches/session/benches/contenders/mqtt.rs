@@ -5,7 +5,7 @@ use mqtt::connection::{Connection, Event, role};
 use mqtt::packet::{GenericPacketTrait, Packet, Qos, v5_0};
 use mqtt_protocol_core::mqtt;
 
-use crate::{CONTENT, Contender, WINDOW};
+use super::{CONTENT, Contender, WINDOW};
 
 /// A client publishes, the server's answer is automatic.
 pub(crate) struct Qos1 {
@@ -16,18 +16,14 @@ pub(crate) struct Qos1 {
     down: Vec<u8>,
 }
 
-fn sent(events: Vec<Event>, out: &mut Vec<u8>) -> usize {
-    let mut others = 0;
+fn sent(events: Vec<Event>, out: &mut Vec<u8>) {
     for event in events {
         if let Event::RequestSendPacket { packet, .. } = event {
             for part in packet.to_buffers() {
                 out.extend_from_slice(&part);
             }
-        } else {
-            others += 1;
         }
     }
-    others
 }
 
 impl Qos1 {
@@ -65,14 +61,10 @@ impl Contender for Qos1 {
         let mut received = 0;
         let mut input = Cursor::new(&up[..]);
         while (input.position() as usize) < up.len() {
-            for event in server.recv(&mut input) {
-                match event {
-                    Event::NotifyPacketReceived(Packet::V5_0Publish(_)) => received += 1,
-                    other => {
-                        sent(vec![other], down);
-                    }
-                }
-            }
+            let events = server.recv(&mut input);
+            let publish = |event: &&Event| matches!(event, Event::NotifyPacketReceived(Packet::V5_0Publish(_)));
+            received += events.iter().filter(publish).count();
+            sent(events, down);
         }
         let mut released = 0;
         let mut input = Cursor::new(&down[..]);

@@ -12,7 +12,7 @@ use quinn_proto::{
     StreamEvent, StreamId, TransportConfig, VarInt,
 };
 
-use crate::{CONTENT, Contender, WINDOW};
+use super::{CONTENT, Contender, WINDOW};
 
 const ANSWER: usize = 16;
 

@@ -1,15 +1,14 @@
 //! The session of this project: sealed, the default format, handshake and window.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use im_proto::{
-    Client, ClientConfig, ClientEvent, Connection, Conversation, Entry, FeedItem, Message, PacketId, Server,
-    ServerConfig, ServerEvent,
+    Client, ClientEvent, Connection, Conversation, CryptoProvider, Entry, FeedItem, Message, PacketId, Server,
+    ServerConfig, ServerEvent, ServerKey,
 };
-use im_sim::{Pair, configs, entropy};
+use im_sim::{Pair, configs};
 
-use crate::{CONTENT, Contender, WINDOW};
+use super::{CONTENT, Contender, WINDOW};
 
 /// Both ends, and the bytes between them.
 struct Ends {
@@ -19,9 +18,12 @@ struct Ends {
 }
 
 impl Ends {
-    fn new(receive_max: u32) -> Self {
-        let (mut client, server) = configs();
+    fn new(provider: &'static CryptoProvider, receive_max: u32) -> Self {
+        let mut client = configs().0;
+        client.provider = provider;
         client.receive_max = receive_max;
+        let key = ServerKey::from_bytes([7; 32], provider).expect("a valid key");
+        let server = ServerConfig::new(provider, key);
         Self { pair: Pair::online(client, server), up: Vec::new(), down: Vec::new() }
     }
 
@@ -72,9 +74,9 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(provider: &'static CryptoProvider) -> Self {
         let to = Conversation::private("bob");
-        Self { ends: Ends::new(0), to, content: vec![b'x'; CONTENT], seq: 0, submitted: VecDeque::new() }
+        Self { ends: Ends::new(provider, 0), to, content: vec![b'x'; CONTENT], seq: 0, submitted: VecDeque::new() }
     }
 }
 
@@ -92,7 +94,10 @@ impl Contender for Up {
         });
         for packet_id in submitted.drain(..) {
             *seq += 1;
-            ends.pair.server.stored(packet_id, to, 1 << 40 | *seq, *seq, 1_700_000_000_000, false).expect("it was asked");
+            ends.pair
+                .server
+                .stored(packet_id, to, 1 << 40 | *seq, *seq, 1_700_000_000_000, false)
+                .expect("it was asked");
         }
         let mut stored = 0;
         ends.server_to_client(|_, event| stored += usize::from(matches!(event, ClientEvent::Stored { .. })));
@@ -109,8 +114,13 @@ pub(crate) struct Down {
 }
 
 impl Down {
-    pub(crate) fn new() -> Self {
-        Self { ends: Ends::new(256), from: Conversation::private("bob"), content: vec![b'x'; CONTENT], seq: 0 }
+    pub(crate) fn new(provider: &'static CryptoProvider) -> Self {
+        Self {
+            ends: Ends::new(provider, 256),
+            from: Conversation::private("bob"),
+            content: vec![b'x'; CONTENT],
+            seq: 0,
+        }
     }
 }
 
@@ -145,40 +155,4 @@ impl Contender for Down {
         ends.client_to_server(|_, _| ());
         assert_eq!(ends.pair.server.unacked(), 0);
     }
-}
-
-/// Bytes that each end of a connection holds when nothing is under way, after messages both ways and a heartbeat: the server's
-/// and the client's. What connections share, the configuration, is not in it.
-pub(crate) fn idle() -> (u64, u64) {
-    let (client_config, server_config) = configs();
-    let server_config = Arc::new(server_config);
-    let mut kept = None;
-    let both = allocation_counter::measure(|| kept = Some(rested(&client_config, &server_config)));
-    let Some((client, server)) = kept else { return (0, 0) };
-    let freed = allocation_counter::measure(|| drop(client));
-    let client = freed.bytes_current.unsigned_abs();
-    let server_heap = both.bytes_current.unsigned_abs() - client;
-    drop(server);
-    (size_of::<Connection<Server>>() as u64 + server_heap, size_of::<Connection<Client>>() as u64 + client)
-}
-
-fn rested(client: &ClientConfig, server: &Arc<ServerConfig>) -> (Connection<Client>, Connection<Server>) {
-    let mut pair = Pair::new(client.clone(), configs().1);
-    pair.server = Connection::server(Arc::clone(server), entropy(2), pair.now).expect("a valid configuration");
-    pair.login();
-    let mut ends = Ends { pair, up: Vec::new(), down: Vec::new() };
-    let mut up = Up { to: Conversation::private("bob"), content: vec![b'x'; CONTENT], ends, seq: 0, submitted: VecDeque::new() };
-    up.batch();
-    ends = up.ends;
-    let mut down = Down { ends, from: Conversation::private("bob"), content: vec![b'x'; CONTENT], seq: WINDOW as u64 };
-    down.batch();
-    ends = down.ends;
-    // A heartbeat goes by.
-    let (at, _) = ends.pair.client.poll_timeout().expect("a heartbeat");
-    ends.pair.now = at;
-    ends.pair.client.handle_timeout(at);
-    ends.client_to_server(|_, _| ());
-    ends.server_to_client(|_, _| ());
-    let Pair { client, server, .. } = ends.pair;
-    (client, server)
 }
