@@ -133,7 +133,7 @@ pub enum Budget {
     Bytes,
     /// Logins.
     Logins,
-    /// Signs of typing and presence, and call signals.
+    /// Signs of typing and presence, call signals, and joins of rooms.
     Signals,
 }
 
@@ -164,7 +164,7 @@ pub enum Operation {
     },
     /// A login, right or wrong.
     Login,
-    /// A sign of typing or presence, or a call signal.
+    /// A sign of typing or presence, a call signal, or a join of a room.
     Signal,
 }
 
@@ -206,7 +206,7 @@ pub struct BudgetConfig {
     pub bytes: Rate,
     /// Logins.
     pub logins: Rate,
-    /// Signs of typing and presence, and call signals.
+    /// Signs of typing and presence, call signals, and joins of rooms.
     pub signals: Rate,
 }
 

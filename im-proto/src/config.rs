@@ -115,7 +115,8 @@ fn usual_handshakes(provider: &CryptoProvider) -> Vec<HandshakeId> {
 /// A client's settings.
 ///
 /// Worst case of memory: `outbox_bytes` + `signal_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
-/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB, plus one packet each way in the caller's buffers.
+/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB + `rooms_max` x about 250 bytes, plus one packet each
+/// way in the caller's buffers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the primitives come from.
@@ -151,6 +152,8 @@ pub struct ClientConfig {
     pub outbox_bytes: usize,
     /// Bytes of signals that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
     pub signal_bytes: usize,
+    /// Rooms that a connection may be in.
+    pub rooms_max: u32,
     /// After so many transmissions without an answer a message's outcome is unknown.
     pub max_tries: u32,
     /// Delay between transmissions of a message on one connection.
@@ -196,6 +199,7 @@ impl ClientConfig {
             receive_max: 64,
             outbox_bytes: 1024 * 1024,
             signal_bytes: 128 * 1024,
+            rooms_max: 32,
             max_tries: 16,
             retry: Backoff { first: Duration::from_secs(5), max: Duration::from_secs(60) },
             reconnect: Backoff::default(),
@@ -247,8 +251,8 @@ impl ClientConfig {
 ///
 /// Worst case of memory per connection: `send_max` x (a submitted message in the application's hands) + one batch of
 /// `fetch_bytes` + `max_conversations` x about 700 bytes + `receipts_max` x about 1200 bytes +
-/// `signal_bytes` + `watch_max` x about 200 bytes, plus one packet each way in the
-/// caller's buffers.
+/// `signal_bytes` + `watch_max` x about 200 bytes + `room_bytes` (content that connections share counts in each) +
+/// `rooms_max` x about 250 bytes, plus one packet each way in the caller's buffers.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where the primitives come from.
@@ -286,6 +290,10 @@ pub struct ServerConfig {
     pub signal_bytes: usize,
     /// Users whose presence one connection may watch.
     pub watch_max: u32,
+    /// Rooms that a connection may be in; 0: none.
+    pub rooms_max: u32,
+    /// Bytes of room messages that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
+    pub room_bytes: usize,
     /// What a client may cost, counted from its login on; `None`: whatever it likes. What is over a budget is refused with the
     /// wait. An application that counts by user over all devices does so itself, with [`crate::budget`].
     pub budgets: Option<BudgetConfig>,
@@ -321,6 +329,8 @@ impl ServerConfig {
             max_conversations: 1024,
             signal_bytes: 256 * 1024,
             watch_max: 1024,
+            rooms_max: 32,
+            room_bytes: 256 * 1024,
             budgets: None,
             receipts_max: 1024,
             login_timeout: Duration::from_secs(10),

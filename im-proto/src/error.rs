@@ -256,6 +256,50 @@ pub enum SignalError {
     },
 }
 
+/// Why a client's wish about a room was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// There is no login: rooms are not kept for later.
+    #[error("not logged in: join again after the login")]
+    Offline,
+    /// It is no room, or its name is not valid.
+    #[error("this is no room, or its name is not valid")]
+    Invalid,
+    /// The connection is in the room, or joins or leaves it just now.
+    #[error("the connection is in the room, or joins or leaves it just now")]
+    UnderWay,
+    /// The connection is not in the room, or leaves it just now.
+    #[error("the connection is not in the room")]
+    NotIn,
+    /// As many rooms as the settings allow.
+    #[error("the connection is in {max} rooms: leave one first")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Why a room message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// It is for no room, or a name is not valid.
+    #[error("this is no room, or a name is not valid")]
+    Invalid,
+    /// The connection is not in the room.
+    #[error("the connection is not in the room")]
+    NotIn,
+    /// The content is over the limit.
+    #[error("the content has {len} bytes, over the limit of {max}")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+}
+
 /// Why a server's answer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

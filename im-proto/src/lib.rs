@@ -26,6 +26,7 @@ pub mod policy;
 pub mod receipts;
 mod resume;
 pub mod rights;
+mod rooms;
 mod signals;
 mod tickets;
 mod time;
@@ -39,12 +40,15 @@ pub use connection::{
     Submission, Transmit,
 };
 pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
-pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, ReadError, SendError, SignalError};
+pub use error::{
+    AnswerError, ConnectError, Error, Fault, IssueError, PostError, ReadError, RoomError, SendError, SignalError,
+};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
 pub use resume::{LogFacts, MAX_POSITIONS, ReloadReason, ResumeRequest, SessionAnswer};
+pub use rooms::{RoomExit, RoomPost};
 pub use signals::{PeerSignal, PresenceState, Signal};
 pub use tickets::{AddTicketError, SavedTicket};
 pub use time::Instant;

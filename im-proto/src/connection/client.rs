@@ -14,6 +14,7 @@ use im_crypto::{Entropy, ResumptionSecret, ServerPublicKey, TlsExporter};
 use im_serial::Body;
 use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, Refused, Stored};
 
+use self::lanes::Lane;
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State};
 use crate::call::{CallId, CallRefusal, CallState};
@@ -26,13 +27,16 @@ use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
 use crate::receipts::{Positions, Reads, Whose};
 use crate::resume::{ReloadReason, SessionAnswer};
+use crate::rooms::{Memberships, RoomExit};
 use crate::signals::{Dropping, PeerSignal};
 use crate::tickets::{SavedTicket, Shelf};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod commands;
+mod lanes;
 mod receipts;
+mod rooms;
 mod signals;
 
 /// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
@@ -174,6 +178,53 @@ pub enum ClientEvent {
         /// From when on the same would be taken; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// The server let this connection into a room.
+    RoomJoined {
+        /// The join.
+        packet_id: PacketId,
+        /// The room.
+        room: Conversation,
+    },
+    /// The server did not let this connection into a room.
+    RoomRefused {
+        /// The join.
+        packet_id: PacketId,
+        /// The room.
+        room: Conversation,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+        /// From when on another answer is possible; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// This connection is in a room no more: it left, or the server removed it. The end of a connection ends its rooms too,
+    /// without this event.
+    RoomLeft {
+        /// The room.
+        room: Conversation,
+        /// Why.
+        exit: RoomExit,
+        /// For people.
+        reason: String,
+    },
+    /// A message of a room; live only, nothing of it is sent again.
+    RoomMessage {
+        /// The room.
+        room: Conversation,
+        /// Who sent it.
+        from: String,
+        /// The server's id.
+        message_id: u64,
+        /// When the server took it, in Unix milliseconds.
+        time_ms: u64,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+        /// How many messages of this room were dropped since the last one, because this connection was too slow.
+        dropped: u64,
+    },
     /// A call signal of this client was answered.
     CallAnswered {
         /// The signal.
@@ -209,8 +260,9 @@ pub struct Client {
     signals: Dropping,
     /// Packet ids of the latest signals that were transmitted.
     sent_signals: VecDeque<u64>,
-    /// A signal was transmitted last, not a message: they take turns.
-    signal_last: bool,
+    rooms: Memberships,
+    /// What was transmitted last of what takes turns.
+    last: Lane,
     login_due: bool,
     send_max: u32,
     /// The session of the last login; 0 before the first.
@@ -238,7 +290,7 @@ impl Connection<Client> {
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
         let (reads, positions) = (Reads::new(config.max_conversations), Positions::new(config.max_conversations));
-        let signals = Dropping::new(config.signal_bytes);
+        let (signals, rooms) = (Dropping::new(config.signal_bytes), Memberships::new(config.rooms_max));
         let role = Client {
             shelf: Shelf::new(config.max_tickets),
             config,
@@ -249,7 +301,8 @@ impl Connection<Client> {
             positions,
             signals,
             sent_signals: VecDeque::new(),
-            signal_last: false,
+            rooms,
+            last: Lane::Signals,
             login_due: false,
             send_max: 0,
             session: 0,
@@ -338,12 +391,6 @@ impl Connection<Client> {
 }
 
 impl Client {
-    /// Whether a signal is transmitted next, rather than a message.
-    fn signal_is_next(&self, now: Instant) -> bool {
-        let message_is_next = || self.signal_last && self.outbox.next(now, self.send_max).is_some();
-        !self.signals.is_empty() && !message_is_next()
-    }
-
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
         let packet_id = PacketId(id);
         if stored.in_stream {
@@ -407,7 +454,7 @@ impl Client {
     }
 
     fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
-        if self.signal_refused(events, id, &refused) {
+        if self.signal_refused(events, id, &refused) || self.room_refused(events, id, &refused) {
             return;
         }
         let packet_id = PacketId(id);
@@ -487,6 +534,15 @@ impl Machine for Client {
             (State::Online | State::Closing, body @ (Body::Typing(_) | Body::Presence(_) | Body::CallNotice(_))) => {
                 self.peer_signal(core, events, body)
             }
+            (State::Online | State::Closing, Body::RoomJoined(body)) => {
+                self.room_joined(events, id, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::RoomLeft(body)) => {
+                self.room_left(events, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::RoomMessage(body)) => self.room_message(events, body),
             (State::Online | State::Closing, Body::ReadBy(body)) => self.read_by(events, body),
             (State::Online | State::Closing, Body::DeliveredTo(body)) => self.delivered_to(events, body),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -533,24 +589,11 @@ impl Machine for Client {
     }
 
     fn next_message(&self, state: State, now: Instant) -> Option<Offer<'_>> {
-        if state != State::Online {
-            return None;
-        }
-        let (id, body) = if self.signal_is_next(now) {
-            self.signals.next()?
-        } else {
-            self.outbox.next(now, self.send_max).map(|(id, body)| (id.0, body))?
-        };
-        Some((id, Cow::Borrowed(body)))
+        if state == State::Online { self.in_turn(now) } else { None }
     }
 
     fn message_sent(&mut self, core: &mut Core, id: u64, now: Instant) {
-        self.signal_last = self.signal_is_next(now);
-        if self.signal_last {
-            self.signal_sent();
-        } else if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {
-            core.stats.retries += 1;
-        }
+        self.sent_in_turn(core, id, now);
     }
 
     fn message_too_large(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, id: u64) {
@@ -562,6 +605,13 @@ impl Machine for Client {
                 reason: "the signal is over the server's packet limit".into(),
                 retry_after: None,
             });
+            return;
+        }
+        if self.rooms.next().is_some_and(|(said, _)| said == id) {
+            self.rooms.sent();
+            let reason = "the room's name is over the server's packet limit".into();
+            let refused = Refused { code: u32::from(RefusalCode::TOO_LARGE.0), reason, ..Refused::default() };
+            self.room_refused(events, id, &refused);
             return;
         }
         let packet_id = PacketId(id);
@@ -585,13 +635,14 @@ impl Machine for Client {
         self.outbox.due(now)
     }
 
-    fn on_closed(&mut self, closed: &Closed) {
+    fn on_closed(&mut self, _events: &mut VecDeque<ClientEvent>, closed: &Closed) {
         // A ticket that opened the channel and was not enough for the login: the others are worth no more.
         let refused = matches!(closed.code, CloseCode::LOGIN_REQUIRED | CloseCode::LOGIN_REFUSED);
         if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {
             self.shelf.clear();
         }
         self.login_due = false;
+        self.rooms.clear();
         self.resumption = None;
         self.outbox.disconnected();
     }

@@ -2,6 +2,7 @@
 
 mod client;
 mod server;
+mod turns;
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -84,6 +85,8 @@ pub struct Stats {
     pub dropped_receipts: u64,
     /// Signals that were dropped because too many waited, or the connection ended.
     pub dropped_signals: u64,
+    /// Room messages that were dropped because too many waited.
+    pub dropped_room_messages: u64,
     /// Times that this side changed its key within a connection.
     pub key_updates: u64,
 }
@@ -156,7 +159,7 @@ pub(crate) mod machine {
         #[doc(hidden)]
         const PINGS: bool;
         #[doc(hidden)]
-        fn on_closed(&mut self, closed: &Closed);
+        fn on_closed(&mut self, events: &mut VecDeque<Self::Event>, closed: &Closed);
         /// The state after the end of a transport.
         #[doc(hidden)]
         const AFTER: State;
@@ -195,7 +198,7 @@ use machine::{Closing, Core, Machine};
 /// |---|---|---|
 /// | bytes in | [`handle_input`](Self::handle_input), [`handle_eof`](Self::handle_eof) | the transport has bytes, or ended |
 /// | time in | [`handle_timeout`](Self::handle_timeout) | the moment of [`poll_timeout`](Self::poll_timeout) came |
-/// | commands | `connect`, `send`, `command`, `read`, `signal`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
+/// | commands | `connect`, `send`, `command`, `read`, `signal`, `join_room`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
 /// | events out | [`poll_event`](Self::poll_event) | after any of the above, until `None` |
 /// | bytes out | [`poll_transmit`](Self::poll_transmit) | after any of the above, until `None` |
 /// | time out | [`poll_timeout`](Self::poll_timeout) | before waiting |
@@ -597,7 +600,7 @@ impl<R: Role> Connection<R> {
         self.core.clear.clear();
         (self.core.ping_due, self.core.pong_due) = (false, false);
         self.core.timers.clear_all();
-        self.role.on_closed(&closed);
+        self.role.on_closed(&mut self.events, &closed);
         self.events.push_back(R::closed_event(closed));
     }
 

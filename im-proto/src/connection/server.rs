@@ -13,11 +13,11 @@ use core::time::Duration;
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, Delivered, Refused, Stored};
+use im_serial::body::{Conversation, Delivered, Refused, RoomJoin, RoomLeave, Stored};
 
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State};
+use super::{Connection, State, turns};
 use crate::budget::Budgets;
 use crate::close::{Closed, RefusalCode};
 use crate::config::{ServerConfig, valid_name};
@@ -28,11 +28,13 @@ use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
 use crate::receipts::{Positions, Receipts};
 use crate::resume::ResumeRequest;
+use crate::rooms::Rooms;
 use crate::signals::{Dropping, Signal};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod receipts;
+mod rooms;
 mod signals;
 mod submit;
 
@@ -120,6 +122,19 @@ pub enum ServerEvent {
         /// What.
         signal: Signal,
     },
+    /// The client wants to come into a room. Answer with [`Connection::accept_join`] or [`Connection::refuse_join`].
+    RoomJoin {
+        /// The sender's id of the join.
+        packet_id: PacketId,
+        /// The room; a valid name, and none that the connection is in.
+        room: Conversation,
+    },
+    /// The connection is in a room no more: the client left, or the connection ends. Not for a room that the application took
+    /// it out of.
+    RoomLeft {
+        /// The room.
+        room: Conversation,
+    },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
     /// user, this one included, and to whom else it concerns. On one connection higher than
@@ -156,6 +171,9 @@ pub struct Server {
     feed: Feed,
     receipts: Receipts,
     signals: Dropping,
+    rooms: Rooms,
+    /// Packets that were transmitted since the last one of a room.
+    since_room: u8,
     /// Users whose presence this device wants to be told of.
     watched: BTreeSet<String>,
     /// Signals that may still be refused, and whom they watch.
@@ -190,6 +208,7 @@ impl Connection<Server> {
         let login_timeout = config.login_timeout;
         let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
         let signals = Dropping::new(config.signal_bytes);
+        let rooms = Rooms::new(config.rooms_max, config.room_bytes);
         let role = Server {
             config,
             client_key: None,
@@ -201,6 +220,8 @@ impl Connection<Server> {
             identity: None,
             receipts,
             signals,
+            rooms,
+            since_room: 0,
             watched: BTreeSet::new(),
             refusable: VecDeque::new(),
             budgets: None,
@@ -324,22 +345,32 @@ enum Lane {
     Feed,
     Receipts,
     Signals,
+    /// Behind the others, which each room message lets [`BEFORE_ROOM`] packets go before.
+    Rooms,
 }
 
 impl Lane {
+    /// Those that are equal.
     const ALL: [Self; 3] = [Self::Feed, Self::Receipts, Self::Signals];
 }
+
+/// What is for this user alone goes before what is for everybody in a room: so many packets of it for one of a room.
+const BEFORE_ROOM: u8 = 4;
 
 impl Server {
     /// Whose turn it is: the next lane after the last one that has something.
     fn lane(&self) -> Option<Lane> {
-        let last = Lane::ALL.iter().position(|lane| *lane == self.last).unwrap_or(0);
-        let turns = Lane::ALL.iter().cycle().skip(last + 1).take(Lane::ALL.len()).copied();
-        turns.into_iter().find(|lane| match lane {
+        let room = (!self.rooms.is_empty()).then_some(Lane::Rooms);
+        if room.is_some() && self.since_room >= BEFORE_ROOM {
+            return room;
+        }
+        let own = turns::next(&Lane::ALL, self.last, |lane| match lane {
             Lane::Feed => self.feed.next().is_some(),
             Lane::Receipts => !self.receipts.is_empty(),
             Lane::Signals => !self.signals.is_empty(),
-        })
+            Lane::Rooms => false,
+        });
+        own.or(room)
     }
 
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
@@ -452,6 +483,14 @@ impl Machine for Server {
                 self.call_signal(events, now, id, body);
                 Ok(())
             }
+            (State::Online, Body::RoomJoin(RoomJoin { room })) => {
+                self.room_join(events, now, id, room);
+                Ok(())
+            }
+            (State::Online, Body::RoomLeave(RoomLeave { room })) => {
+                self.room_leave(events, now, id, room);
+                Ok(())
+            }
             // What arrives behind our own close is dropped.
             (State::Closing, _) => Ok(()),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -483,6 +522,7 @@ impl Machine for Server {
             Lane::Feed => Cow::Borrowed(self.feed.next()?),
             Lane::Receipts => Cow::Owned(self.receipts.next()?),
             Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
+            Lane::Rooms => self.rooms.next()?,
         };
         Some((0, body))
     }
@@ -493,8 +533,13 @@ impl Machine for Server {
             Lane::Feed => self.feed.transmitted(),
             Lane::Receipts => self.receipts.sent(),
             Lane::Signals => self.signals.pop(),
+            Lane::Rooms => {
+                self.rooms.sent();
+                self.since_room = 0;
+                return;
+            }
         }
-        self.last = lane;
+        (self.last, self.since_room) = (lane, self.since_room.saturating_add(1));
     }
 
     fn message_too_large(&mut self, core: &mut Core, _events: &mut VecDeque<ServerEvent>, id: u64) {
@@ -520,7 +565,8 @@ impl Machine for Server {
         None
     }
 
-    fn on_closed(&mut self, _closed: &Closed) {
+    fn on_closed(&mut self, events: &mut VecDeque<ServerEvent>, _closed: &Closed) {
+        events.extend(self.rooms.clear().map(|room| ServerEvent::RoomLeft { room }));
         (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();

@@ -39,6 +39,9 @@ const OF_SERVERS: &[Kind] = &[
     Kind::Presence,
     Kind::CallAnswer,
     Kind::CallNotice,
+    Kind::RoomJoined,
+    Kind::RoomLeft,
+    Kind::RoomMessage,
 ];
 
 #[test]

@@ -71,6 +71,8 @@ const OF_CLIENTS: &[Kind] = &[
     Kind::Presence,
     Kind::Watch,
     Kind::CallSignal,
+    Kind::RoomJoin,
+    Kind::RoomLeave,
 ];
 
 #[test]
@@ -276,4 +278,38 @@ fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() 
         assert_eq!((id, code), (9, RefusalCode::OVER_BUDGET), "{kind:?}: {reason}");
         assert!(connection.events.is_empty() && connection.role.unanswered == 0, "{kind:?}");
     }
+}
+
+#[test]
+fn a_join_names_a_room_has_a_packet_id_and_is_asked_once() {
+    use im_serial::body::{RoomJoin, RoomLeave};
+    let join = |id: &str| RoomJoin { room: Conversation::room(id) };
+    for (id, room, word) in [
+        (0, Conversation::room("show"), "packet id"),
+        (1, Conversation::group("show"), "room"),
+        (1, Conversation { kind: 77, id: "show".into() }, "room"),
+        (1, Conversation::room("a\nb"), "room"),
+    ] {
+        let mut connection = online();
+        say(&mut connection, id, RoomJoin { room }).unwrap();
+        let (refused, code, reason) = refusal(&mut connection).unwrap();
+        assert!(refused == id && code == RefusalCode::INVALID && reason.contains(word), "{reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+    let mut connection = online();
+    for (id, name) in [(1, "a"), (1, "b"), (2, "a")] {
+        say(&mut connection, id, join(name)).unwrap();
+    }
+    assert_eq!((connection.events.len(), connection.role.unanswered), (1, 1), "one id is one join, and one room too");
+    assert!(refusal(&mut connection).unwrap().2.contains("asked") && refusal(&mut connection).is_some());
+    connection.accept_join(PacketId(1)).unwrap();
+    assert_eq!(connection.accept_join(PacketId(1)), Err(AnswerError::NotAsked));
+    assert_eq!(connection.role.unanswered, 0);
+    connection.role.answers.clear();
+    // Who is in is told so again, and the application is not asked.
+    say(&mut connection, 3, join("a")).unwrap();
+    assert!(matches!(connection.role.answers.pop_front(), Some((3, Body::RoomJoined(_)))));
+    say(&mut connection, 4, RoomLeave { room: Conversation::room("b") }).unwrap();
+    assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID);
+    assert_eq!(connection.events.len(), 1);
 }
