@@ -24,10 +24,12 @@ mod link;
 mod outbox;
 pub mod policy;
 pub mod receipts;
+mod requests;
 mod resume;
 pub mod rights;
 mod rooms;
 mod signals;
+mod streams;
 mod tickets;
 mod time;
 mod timer;
@@ -41,15 +43,18 @@ pub use connection::{
 };
 pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
 pub use error::{
-    AnswerError, ConnectError, Error, Fault, IssueError, PostError, ReadError, RoomError, SendError, SignalError,
+    AnswerError, ConnectError, Error, Fault, IssueError, PostError, ReadError, RequestError, RoomError, SendError,
+    SignalError, StreamError,
 };
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
+pub use requests::{Request, RequestFailure};
 pub use resume::{LogFacts, MAX_POSITIONS, ReloadReason, ResumeRequest, SessionAnswer};
 pub use rooms::{RoomExit, RoomPost};
 pub use signals::{PeerSignal, PresenceState, Signal};
+pub use streams::{AbortReason, StreamId, StreamOutcome};
 pub use tickets::{AddTicketError, SavedTicket};
 pub use time::Instant;
 pub use timer::Timer;

@@ -16,7 +16,7 @@ use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, R
 
 use self::lanes::Lane;
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State};
+use super::{Connection, State, requests};
 use crate::call::{CallId, CallRefusal, CallState};
 use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
@@ -26,9 +26,11 @@ use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
 use crate::receipts::{Positions, Reads, Whose};
+use crate::requests::{Request, RequestEvent, RequestFailure, Requests};
 use crate::resume::{ReloadReason, SessionAnswer};
 use crate::rooms::{Memberships, RoomExit};
 use crate::signals::{Dropping, PeerSignal};
+use crate::streams::{AbortReason, Incomings, Outgoings, StreamId, StreamOutcome};
 use crate::tickets::{SavedTicket, Shelf};
 use crate::time::Instant;
 use crate::timer::Timer;
@@ -38,6 +40,7 @@ mod lanes;
 mod receipts;
 mod rooms;
 mod signals;
+mod streams;
 
 /// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
 /// was recalled. In order within its conversation, and once.
@@ -79,6 +82,9 @@ impl fmt::Debug for Delivery {
             .finish_non_exhaustive()
     }
 }
+
+/// Requests, responses and refusals of requests that may wait while input is taken.
+const MAX_BACKLOG: usize = 64;
 
 /// What a client's connection tells.
 #[derive(Debug, PartialEq, Eq)]
@@ -225,6 +231,71 @@ pub enum ClientEvent {
         /// How many messages of this room were dropped since the last one, because this connection was too slow.
         dropped: u64,
     },
+    /// Content begins that comes piece by piece while it is made.
+    StreamOpened {
+        /// Names the stream until its end.
+        stream: StreamId,
+        /// Where it belongs.
+        conversation: Conversation,
+        /// Whose content it is.
+        from: String,
+        /// See [`crate::content_type`].
+        content_type: u32,
+    },
+    /// The next piece of a stream, without a hole before it.
+    StreamDelta {
+        /// Which stream.
+        stream: StreamId,
+        /// The piece.
+        content: Vec<u8>,
+    },
+    /// A piece of the stream was missed: there are no more, only its end. Wait for the message of the log.
+    StreamBroken {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// The end of a stream. The end of a connection ends its streams as lost.
+    StreamEnded {
+        /// Which stream.
+        stream: StreamId,
+        /// How.
+        outcome: StreamOutcome,
+    },
+    /// A stream of this client is not wanted, or not any more. The end of a connection ends own streams without this event.
+    StreamRefused {
+        /// Which stream.
+        stream: PacketId,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+        /// From when on another one would be taken; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// The server asks for something. Answer with [`Connection::respond`] or [`Connection::refuse_request`] while its time
+    /// lasts; a method that nobody knows with [`RefusalCode::UNKNOWN_METHOD`].
+    Request {
+        /// The server's id of the request.
+        packet_id: PacketId,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A request of this side was answered.
+    Response {
+        /// The request.
+        packet_id: PacketId,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+    },
+    /// A request of this side has no response.
+    RequestFailed {
+        /// The request.
+        packet_id: PacketId,
+        /// Why.
+        failure: RequestFailure,
+    },
     /// A call signal of this client was answered.
     CallAnswered {
         /// The signal.
@@ -261,6 +332,9 @@ pub struct Client {
     /// Packet ids of the latest signals that were transmitted.
     sent_signals: VecDeque<u64>,
     rooms: Memberships,
+    streams_in: Incomings,
+    streams_out: Outgoings,
+    requests: Requests,
     /// What was transmitted last of what takes turns.
     last: Lane,
     login_due: bool,
@@ -291,6 +365,9 @@ impl Connection<Client> {
         let max_body = config.max_body;
         let (reads, positions) = (Reads::new(config.max_conversations), Positions::new(config.max_conversations));
         let (signals, rooms) = (Dropping::new(config.signal_bytes), Memberships::new(config.rooms_max));
+        let streams_in = Incomings::new(config.streams_max);
+        let streams_out = Outgoings::new(config.streams_max, config.stream_bytes, config.max_content);
+        let requests = Requests::new(config.requests_max, config.request_bytes);
         let role = Client {
             shelf: Shelf::new(config.max_tickets),
             config,
@@ -302,6 +379,9 @@ impl Connection<Client> {
             signals,
             sent_signals: VecDeque::new(),
             rooms,
+            streams_in,
+            streams_out,
+            requests,
             last: Lane::Signals,
             login_due: false,
             send_max: 0,
@@ -454,7 +534,11 @@ impl Client {
     }
 
     fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
-        if self.signal_refused(events, id, &refused) || self.room_refused(events, id, &refused) {
+        if self.signal_refused(events, id, &refused)
+            || self.room_refused(events, id, &refused)
+            || self.stream_refused(events, id, &refused)
+            || requests::failed(self, events, id, &refused)
+        {
             return;
         }
         let packet_id = PacketId(id);
@@ -478,6 +562,28 @@ impl Machine for Client {
 
     fn closed_event(closed: Closed) -> ClientEvent {
         ClientEvent::Closed(closed)
+    }
+
+    fn request_event(event: RequestEvent) -> ClientEvent {
+        match event {
+            RequestEvent::Asked { packet_id, request } => ClientEvent::Request { packet_id, request },
+            RequestEvent::Answered { packet_id, content_type, content } => {
+                ClientEvent::Response { packet_id, content_type, content }
+            }
+            RequestEvent::Failed { packet_id, failure } => ClientEvent::RequestFailed { packet_id, failure },
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
+    fn request_id(&mut self) -> PacketId {
+        self.outbox.take_id()
+    }
+
+    fn max_content(&self) -> usize {
+        self.config.max_content
     }
 
     fn on_hello(
@@ -543,6 +649,25 @@ impl Machine for Client {
                 Ok(())
             }
             (State::Online | State::Closing, Body::RoomMessage(body)) => self.room_message(events, body),
+            (State::Online | State::Closing, Body::StreamOpen(body)) => self.stream_open(core, events, body),
+            (State::Online | State::Closing, Body::StreamDelta(body)) => {
+                self.stream_delta(core, events, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::StreamEnd(body)) => {
+                self.stream_end(core, events, &body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Request(body)) => {
+                if let Err((code, reason)) = requests::asked(self, events, now, id, body) {
+                    self.requests.refuse(id, requests::refused(code, reason, None));
+                }
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Response(body)) => {
+                requests::answered(self, core, events, id, body);
+                Ok(())
+            }
             (State::Online | State::Closing, Body::ReadBy(body)) => self.read_by(events, body),
             (State::Online | State::Closing, Body::DeliveredTo(body)) => self.delivered_to(events, body),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -550,10 +675,11 @@ impl Machine for Client {
     }
 
     /// One connection brings no more than `receive_max` unacked deliveries, but those of earlier ones may still be with
-    /// the application: beyond twice the window it has to ack first.
+    /// the application: beyond twice the window it has to ack first. Refusals of requests are answers without a question, so
+    /// they are bounded too.
     fn accepts_input(&self, core: &Core) -> bool {
         let max = (self.config.receive_max as usize).max(1);
-        core.state != State::Online || self.inbox.pending() < 2 * max
+        core.state != State::Online || (self.inbox.pending() < 2 * max && self.requests.backlog() < MAX_BACKLOG)
     }
 
     fn next_answer(&self, state: State) -> Option<Offer<'_>> {
@@ -614,6 +740,24 @@ impl Machine for Client {
             self.room_refused(events, id, &refused);
             return;
         }
+        if self.requests.next().is_some_and(|(request, _)| request == id) {
+            if let Some(own) = self.requests.too_large() {
+                let reason = "the request is over the server's packet limit".into();
+                let failure = RequestFailure::Refused { code: RefusalCode::TOO_LARGE, reason, retry_after: None };
+                events.push_back(ClientEvent::RequestFailed { packet_id: PacketId(own), failure });
+            }
+            return;
+        }
+        if self.streams_out.next().is_some_and(|(stream, _)| stream == id) {
+            self.streams_out.forget(id);
+            events.push_back(ClientEvent::StreamRefused {
+                stream: PacketId(id),
+                code: RefusalCode::TOO_LARGE,
+                reason: "a piece of the stream is over the server's packet limit".into(),
+                retry_after: None,
+            });
+            return;
+        }
         let packet_id = PacketId(id);
         if self.outbox.remove(packet_id) {
             let reason = "the message is over the server's packet limit: send it as a file".into();
@@ -626,16 +770,21 @@ impl Machine for Client {
     }
 
     fn on_retry_timer(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, now: Instant) {
+        requests::expire(self, events, now);
         while let Some(packet_id) = self.outbox.expire(now) {
             events.push_back(ClientEvent::Unknown { packet_id });
         }
     }
 
     fn retry_at(&self, _core: &Core, now: Instant) -> Option<Instant> {
-        self.outbox.due(now)
+        self.outbox.due(now).into_iter().chain(self.requests.due()).min()
     }
 
-    fn on_closed(&mut self, _events: &mut VecDeque<ClientEvent>, closed: &Closed) {
+    fn on_closed(&mut self, events: &mut VecDeque<ClientEvent>, closed: &Closed) {
+        requests::lost(self, events);
+        self.streams_out.clear();
+        let outcome = StreamOutcome::Aborted(AbortReason::Lost);
+        events.extend(self.streams_in.clear().map(|id| ClientEvent::StreamEnded { stream: StreamId(id), outcome }));
         // A ticket that opened the channel and was not enough for the login: the others are worth no more.
         let refused = matches!(closed.code, CloseCode::LOGIN_REQUIRED | CloseCode::LOGIN_REFUSED);
         if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {

@@ -13,12 +13,12 @@ use core::time::Duration;
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, Delivered, Refused, RoomJoin, RoomLeave, Stored};
+use im_serial::body::{Conversation, Delivered, Request as RequestBody, RoomJoin, RoomLeave, Stored};
 
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State, turns};
-use crate::budget::Budgets;
+use super::{Connection, State, requests, turns};
+use crate::budget::{Budgets, Operation};
 use crate::close::{Closed, RefusalCode};
 use crate::config::{ServerConfig, valid_name};
 use crate::entry::Command;
@@ -27,15 +27,18 @@ use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
 use crate::receipts::{Positions, Receipts};
+use crate::requests::{Request, RequestEvent, RequestFailure, Requests};
 use crate::resume::ResumeRequest;
 use crate::rooms::Rooms;
 use crate::signals::{Dropping, Signal};
+use crate::streams::{Incomings, Outgoings, StreamOutcome};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod receipts;
 mod rooms;
 mod signals;
+mod streams;
 mod submit;
 
 /// A message that a client wants stored.
@@ -135,6 +138,55 @@ pub enum ServerEvent {
         /// The room.
         room: Conversation,
     },
+    /// The client begins a stream. Tell those whom it concerns with [`Connection::open_stream`], under an id that is unique
+    /// there, or refuse with [`Connection::refuse_stream`]. Who may write where is the application's to decide.
+    StreamOpened {
+        /// Names the stream on this connection.
+        stream: PacketId,
+        /// Where to: a valid name of a private conversation, a group or a room.
+        conversation: Conversation,
+        /// See [`crate::content_type`].
+        content_type: u32,
+    },
+    /// The next piece of a stream, without a hole before it.
+    StreamDelta {
+        /// Which stream.
+        stream: PacketId,
+        /// The piece; not empty.
+        content: Vec<u8>,
+    },
+    /// The end of a stream of the client, also because it went over a limit or the connection ended: exactly once for each
+    /// that was not refused by the application.
+    StreamEnded {
+        /// Which stream.
+        stream: PacketId,
+        /// How; of a complete one the seq is 0, which the application sets if it stores the content.
+        outcome: StreamOutcome,
+    },
+    /// The client asks for something. Answer with [`Connection::respond`] or [`Connection::refuse_request`] while its time
+    /// lasts; a method that nobody knows with [`RefusalCode::UNKNOWN_METHOD`].
+    Request {
+        /// The client's id of the request.
+        packet_id: PacketId,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A request of this side was answered.
+    Response {
+        /// The request.
+        packet_id: PacketId,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+    },
+    /// A request of this side has no response.
+    RequestFailed {
+        /// The request.
+        packet_id: PacketId,
+        /// Why.
+        failure: RequestFailure,
+    },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
     /// user, this one included, and to whom else it concerns. On one connection higher than
@@ -172,6 +224,11 @@ pub struct Server {
     receipts: Receipts,
     signals: Dropping,
     rooms: Rooms,
+    streams_in: Incomings,
+    streams_out: Outgoings,
+    requests: Requests,
+    /// The packet id of the latest request.
+    latest_request: u64,
     /// Packets that were transmitted since the last one of a room.
     since_room: u8,
     /// Users whose presence this device wants to be told of.
@@ -209,6 +266,9 @@ impl Connection<Server> {
         let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
         let signals = Dropping::new(config.signal_bytes);
         let rooms = Rooms::new(config.rooms_max, config.room_bytes);
+        let streams_in = Incomings::new(config.streams_max);
+        let streams_out = Outgoings::new(config.streams_max, config.stream_bytes, config.max_content);
+        let requests = Requests::new(config.requests_max, config.request_bytes);
         let role = Server {
             config,
             client_key: None,
@@ -221,6 +281,10 @@ impl Connection<Server> {
             receipts,
             signals,
             rooms,
+            streams_in,
+            streams_out,
+            requests,
+            latest_request: 0,
             since_room: 0,
             watched: BTreeSet::new(),
             refusable: VecDeque::new(),
@@ -345,13 +409,15 @@ enum Lane {
     Feed,
     Receipts,
     Signals,
+    Streams,
+    Requests,
     /// Behind the others, which each room message lets [`BEFORE_ROOM`] packets go before.
     Rooms,
 }
 
 impl Lane {
     /// Those that are equal.
-    const ALL: [Self; 3] = [Self::Feed, Self::Receipts, Self::Signals];
+    const ALL: [Self; 5] = [Self::Feed, Self::Receipts, Self::Signals, Self::Streams, Self::Requests];
 }
 
 /// What is for this user alone goes before what is for everybody in a room: so many packets of it for one of a room.
@@ -368,9 +434,21 @@ impl Server {
             Lane::Feed => self.feed.next().is_some(),
             Lane::Receipts => !self.receipts.is_empty(),
             Lane::Signals => !self.signals.is_empty(),
+            Lane::Streams => !self.streams_out.is_empty(),
+            Lane::Requests => self.requests.backlog() > 0,
             Lane::Rooms => false,
         });
         own.or(room)
+    }
+
+    /// What is not acceptable costs as much as what is.
+    fn request(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, body: RequestBody) {
+        let bytes = u32::try_from(body.content.len()).unwrap_or(u32::MAX);
+        if self.spend(now, id, Operation::Message { bytes })
+            && let Err((code, reason)) = requests::asked(self, events, now, id, body)
+        {
+            self.refuse(id, code, reason, false);
+        }
     }
 
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
@@ -379,12 +457,7 @@ impl Server {
 
     /// Refuses; with a wait the same packet may be sent again after it.
     fn refuse_for(&mut self, id: u64, code: RefusalCode, reason: &str, wait: Option<Duration>) {
-        let reason = crate::close::cut_reason(reason.into());
-        // Rounded up: a peer that waits as long as it was told must not be early.
-        let millis = wait.unwrap_or_default().as_micros().div_ceil(1000);
-        let retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX);
-        let refused = Refused { code: u32::from(code.0), reason, retry: wait.is_some(), retry_after_ms };
-        self.answers.push_back((id, refused.into()));
+        self.answers.push_back((id, requests::refused(code, reason, wait).into()));
     }
 }
 
@@ -403,6 +476,29 @@ impl Machine for Server {
 
     fn closed_event(closed: Closed) -> ServerEvent {
         ServerEvent::Closed(closed)
+    }
+
+    fn request_event(event: RequestEvent) -> ServerEvent {
+        match event {
+            RequestEvent::Asked { packet_id, request } => ServerEvent::Request { packet_id, request },
+            RequestEvent::Answered { packet_id, content_type, content } => {
+                ServerEvent::Response { packet_id, content_type, content }
+            }
+            RequestEvent::Failed { packet_id, failure } => ServerEvent::RequestFailed { packet_id, failure },
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
+    fn request_id(&mut self) -> PacketId {
+        self.latest_request += 1;
+        PacketId(self.latest_request)
+    }
+
+    fn max_content(&self) -> usize {
+        self.config.max_content
     }
 
     fn on_hello(
@@ -491,6 +587,32 @@ impl Machine for Server {
                 self.room_leave(events, now, id, room);
                 Ok(())
             }
+            (State::Online, Body::StreamOpen(body)) => {
+                self.stream_open(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::StreamDelta(body)) => {
+                self.stream_delta(core, events, now, body);
+                Ok(())
+            }
+            (State::Online, Body::StreamEnd(body)) => {
+                self.stream_end(events, &body);
+                Ok(())
+            }
+            (State::Online, Body::Request(body)) => {
+                self.request(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Response(body)) => {
+                requests::answered(self, core, events, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Refused(body)) => {
+                if !requests::failed(self, events, id, &body) {
+                    core.stats.late_responses += 1;
+                }
+                Ok(())
+            }
             // What arrives behind our own close is dropped.
             (State::Closing, _) => Ok(()),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -522,6 +644,11 @@ impl Machine for Server {
             Lane::Feed => Cow::Borrowed(self.feed.next()?),
             Lane::Receipts => Cow::Owned(self.receipts.next()?),
             Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
+            Lane::Streams => Cow::Owned(self.streams_out.next()?.1),
+            Lane::Requests => {
+                let (id, body) = self.requests.next()?;
+                return Some((id, Cow::Borrowed(body)));
+            }
             Lane::Rooms => self.rooms.next()?,
         };
         Some((0, body))
@@ -533,6 +660,8 @@ impl Machine for Server {
             Lane::Feed => self.feed.transmitted(),
             Lane::Receipts => self.receipts.sent(),
             Lane::Signals => self.signals.pop(),
+            Lane::Streams => self.streams_out.sent(),
+            Lane::Requests => self.requests.sent(),
             Lane::Rooms => {
                 self.rooms.sent();
                 self.since_room = 0;
@@ -559,13 +688,17 @@ impl Machine for Server {
         })
     }
 
-    fn on_retry_timer(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _now: Instant) {}
+    fn on_retry_timer(&mut self, _core: &mut Core, events: &mut VecDeque<ServerEvent>, now: Instant) {
+        requests::expire(self, events, now);
+    }
 
     fn retry_at(&self, _core: &Core, _now: Instant) -> Option<Instant> {
-        None
+        self.requests.due()
     }
 
     fn on_closed(&mut self, events: &mut VecDeque<ServerEvent>, _closed: &Closed) {
+        requests::lost(self, events);
+        self.streams_lost(events);
         events.extend(self.rooms.clear().map(|room| ServerEvent::RoomLeft { room }));
         (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;

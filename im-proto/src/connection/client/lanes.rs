@@ -13,10 +13,12 @@ pub(super) enum Lane {
     Messages,
     Signals,
     Rooms,
+    Streams,
+    Requests,
 }
 
 impl Lane {
-    const ALL: [Self; 3] = [Self::Messages, Self::Signals, Self::Rooms];
+    const ALL: [Self; 5] = [Self::Messages, Self::Signals, Self::Rooms, Self::Streams, Self::Requests];
 }
 
 impl Client {
@@ -25,6 +27,8 @@ impl Client {
             Lane::Messages => self.outbox.next(now, self.send_max).is_some(),
             Lane::Signals => !self.signals.is_empty(),
             Lane::Rooms => !self.rooms.is_quiet(),
+            Lane::Streams => !self.streams_out.is_empty(),
+            Lane::Requests => self.requests.backlog() > 0,
         })
     }
 
@@ -42,6 +46,14 @@ impl Client {
                 let (id, body) = self.rooms.next()?;
                 (id, Cow::Owned(body))
             }
+            Lane::Streams => {
+                let (id, body) = self.streams_out.next()?;
+                (id, Cow::Owned(body))
+            }
+            Lane::Requests => {
+                let (id, body) = self.requests.next()?;
+                (id, Cow::Borrowed(body))
+            }
         })
     }
 
@@ -56,6 +68,8 @@ impl Client {
             }
             Lane::Signals => self.signal_sent(),
             Lane::Rooms => self.rooms.sent(),
+            Lane::Streams => self.streams_out.sent(),
+            Lane::Requests => self.requests.sent(),
         }
         self.last = lane;
     }

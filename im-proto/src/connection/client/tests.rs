@@ -42,6 +42,11 @@ const OF_SERVERS: &[Kind] = &[
     Kind::RoomJoined,
     Kind::RoomLeft,
     Kind::RoomMessage,
+    Kind::StreamOpen,
+    Kind::StreamDelta,
+    Kind::StreamEnd,
+    Kind::Request,
+    Kind::Response,
 ];
 
 #[test]

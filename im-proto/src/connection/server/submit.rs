@@ -68,7 +68,7 @@ impl Server {
 }
 
 /// What a client may write to.
-fn check_target(to: &Conversation) -> Result<(), Refusal> {
+pub(super) fn check_target(to: &Conversation) -> Result<(), Refusal> {
     match to.known_kind() {
         Some(ConversationKind::Private | ConversationKind::Group | ConversationKind::Room) => {}
         Some(ConversationKind::Broadcast) => {
