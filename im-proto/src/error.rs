@@ -81,7 +81,9 @@ pub enum Error {
         count: usize,
     },
     /// A conversation of a kind that this packet may not name.
-    #[error("a conversation of kind {kind} has no positions: private (1), group (2) and broadcast (4) have")]
+    #[error(
+        "a conversation of kind {kind} has no positions: private (1), group (2), broadcast (4) and notices (5) have"
+    )]
     ConversationKind {
         /// The kind.
         kind: u32,

@@ -34,7 +34,12 @@ pub struct FeedItem {
 /// Whether the devices of a user have positions in conversations of this kind. A room keeps none.
 pub(crate) const fn has_positions(conversation: &Conversation) -> bool {
     match conversation.known_kind() {
-        Some(ConversationKind::Private | ConversationKind::Group | ConversationKind::Broadcast) => true,
+        Some(
+            ConversationKind::Private
+            | ConversationKind::Group
+            | ConversationKind::Broadcast
+            | ConversationKind::Notices,
+        ) => true,
         Some(_) | None => false,
     }
 }
@@ -532,6 +537,7 @@ mod tests {
         feed.notify(&room, 1);
         assert!(!feed.stored(&room, 1));
         assert_eq!(feed.question(), None);
+        feed.notify(&Conversation::notices("friends"), 1);
         feed.notify(&Conversation::broadcast("news"), 1);
         feed.notify(&Conversation::group("team"), 1);
         assert!(feed.question().is_some());

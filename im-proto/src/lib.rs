@@ -17,6 +17,7 @@ mod config;
 mod connection;
 mod entry;
 mod error;
+mod event;
 mod feed;
 mod inbox;
 mod keepalive;
@@ -46,6 +47,7 @@ pub use error::{
     AnswerError, ConnectError, Error, Fault, IssueError, PostError, ReadError, RequestError, RoomError, SendError,
     SignalError, StreamError,
 };
+pub use event::{Event, EventKind, MAX_EVENT_TEXT, MAX_EVENT_USERS};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::{Arrival, Negotiated, TicketUse};

@@ -42,8 +42,8 @@ mod rooms;
 mod signals;
 mod streams;
 
-/// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
-/// was recalled. In order within its conversation, and once.
+/// An entry of a conversation that arrived: a message, a command about an earlier one, an event, or what is left of a message
+/// that was recalled. In order within its conversation, and once.
 #[derive(PartialEq, Eq)]
 pub struct Delivery {
     /// The conversation, as this user names it.
@@ -65,10 +65,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Whether the application counts it as unread until the user's read position is at its seq: messages of others only.
-    /// Commands and what is left of recalled messages never do.
+    /// Whether the application counts it as unread until the user's read position is at its seq: messages and friend requests
+    /// of others only. Commands, other events and what is left of recalled messages never do.
     pub const fn counts_as_unread(&self) -> bool {
-        self.entry.is_message() && !self.own
+        self.entry.counts_as_unread() && !self.own
     }
 }
 
@@ -490,6 +490,7 @@ impl Client {
             return Ok(());
         }
         let token = self.inbox.token(conversation.clone(), seq);
+        let entry = Entry::from_parts(seq, Parts { kind, about, content_type, content }).in_conversation(&conversation);
         let own = from == self.account;
         events.push_back(ClientEvent::Message(Delivery {
             conversation,
@@ -497,7 +498,7 @@ impl Client {
             message_id,
             seq,
             time_ms,
-            entry: Entry::from_parts(seq, Parts { kind, about, content_type, content }),
+            entry,
             own,
             token,
         }));

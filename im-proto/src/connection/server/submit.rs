@@ -74,6 +74,9 @@ pub(super) fn check_target(to: &Conversation) -> Result<(), Refusal> {
         Some(ConversationKind::Broadcast) => {
             return Err(refusal(RefusalCode::FORBIDDEN, "only the service writes to a broadcast"));
         }
+        Some(ConversationKind::Notices) => {
+            return Err(refusal(RefusalCode::FORBIDDEN, "only the service writes notices"));
+        }
         Some(_) | None => {
             let reason = format!("conversation kind {} is not known here: 1 private, 2 group, 3 room", to.kind);
             return Err((RefusalCode::INVALID, reason.into()));

@@ -116,12 +116,13 @@ fn behind_its_own_close_a_server_drops_everything() {
     }
 }
 
-fn kinds() -> [Conversation; 6] {
+fn kinds() -> [Conversation; 7] {
     [
         Conversation::private("bob"),
         Conversation::group("team"),
         Conversation::room("show"),
         Conversation::broadcast("news"),
+        Conversation::notices("friends"),
         Conversation { kind: 0, id: "bob".into() },
         Conversation { kind: 77, id: "bob".into() },
     ]
@@ -154,6 +155,7 @@ fn messages_go_to_private_conversations_groups_and_rooms_and_commands_to_the_fir
                 3 if message => None,
                 3 => Some((RefusalCode::INVALID, "room")),
                 4 => Some((RefusalCode::FORBIDDEN, "broadcast")),
+                5 => Some((RefusalCode::FORBIDDEN, "notices")),
                 0 => Some((RefusalCode::INVALID, "kind 0")),
                 _ => Some((RefusalCode::INVALID, "kind 77")),
             };
@@ -225,7 +227,7 @@ fn an_ack_names_a_conversation_that_has_positions() {
         let kind = conversation.kind;
         let result = say(&mut connection, 0, Delivered { conversation, up_to: 1, epoch: 0 });
         match kind {
-            1 | 2 | 4 => assert!(result.is_ok() && connection.events.len() == 1),
+            1 | 2 | 4 | 5 => assert!(result.is_ok() && connection.events.len() == 1),
             _ => assert_eq!(result, Err(Error::ConversationKind { kind })),
         }
     }
@@ -322,4 +324,77 @@ fn a_join_names_a_room_has_a_packet_id_and_is_asked_once() {
     say(&mut connection, 4, RoomLeave { room: Conversation::room("b") }).unwrap();
     assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID);
     assert_eq!(connection.events.len(), 1);
+}
+
+#[test]
+fn a_stream_of_a_client_is_named_by_its_packet_id_and_has_no_holes() {
+    use im_serial::body::{StreamDelta, StreamEnd, StreamOpen};
+    let open = |stream| StreamOpen { stream, conversation: Conversation::group("team"), ..StreamOpen::default() };
+    let delta = |offset, len| StreamDelta { stream: 7, offset, content: vec![0; len] };
+    let opened = |change: fn(&mut ServerConfig)| {
+        let mut connection = in_state(State::Online, change);
+        say(&mut connection, 7, open(7)).unwrap();
+        assert!(matches!(connection.events.pop_front(), Some(ServerEvent::StreamOpened { stream: PacketId(7), .. })));
+        connection
+    };
+    for (id, stream) in [(0, 0), (8, 9), (7, 7)] {
+        let mut connection = opened(|_| {});
+        say(&mut connection, id, open(stream)).unwrap();
+        assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID, "{id} {stream}");
+        assert!(connection.events.is_empty());
+    }
+    for to in kinds() {
+        let mut connection = online();
+        say(&mut connection, 7, StreamOpen { stream: 7, conversation: to.clone(), ..StreamOpen::default() }).unwrap();
+        assert_eq!(refusal(&mut connection).is_none(), matches!(to.kind, 1..=3), "{to}");
+    }
+    let ended = |connection: &mut Connection<Server>| match connection.events.pop_front() {
+        Some(ServerEvent::StreamEnded { stream: PacketId(7), outcome }) => outcome,
+        other => panic!("{other:?}"),
+    };
+    let limit = StreamOutcome::Aborted(crate::AbortReason::Limit);
+    let end = |len| StreamEnd { stream: 7, len, ..StreamEnd::default() };
+    for (bad, code, word) in [
+        (Body::from(delta(1, 1)), RefusalCode::INVALID, "missing"),
+        (delta(0, 32 * 1024 + 1).into(), RefusalCode::TOO_LARGE, "piece"),
+        (end(5).into(), RefusalCode::INVALID, "length"),
+    ] {
+        let mut connection = opened(|_| {});
+        say(&mut connection, 7, bad).unwrap();
+        let (id, got, reason) = refusal(&mut connection).unwrap();
+        assert!((id, got) == (7, code) && reason.contains(word), "{reason}");
+        assert_eq!(ended(&mut connection), limit);
+        // What is still under way costs nobody anything.
+        say(&mut connection, 7, delta(0, 9)).unwrap();
+        say(&mut connection, 7, end(9)).unwrap();
+        assert!(refusal(&mut connection).is_none() && connection.events.is_empty());
+        assert_eq!(connection.core.stats.dropped_deltas, 1);
+    }
+}
+
+#[test]
+fn a_request_of_a_client_has_an_id_a_method_and_a_time() {
+    use im_serial::body::{Refused, Request, Response};
+    let request = || Request { method: "m".into(), timeout_ms: 1, ..Request::default() };
+    for (id, body, code) in [
+        (0, request(), RefusalCode::INVALID),
+        (1, Request { method: "a\nb".into(), ..request() }, RefusalCode::INVALID),
+        (1, Request { timeout_ms: 0, ..request() }, RefusalCode::INVALID),
+        (1, Request { content: vec![0; 32 * 1024 + 1], ..request() }, RefusalCode::TOO_LARGE),
+    ] {
+        let mut connection = online();
+        say(&mut connection, id, body).unwrap();
+        let (refused, got, _) = refusal(&mut connection).unwrap();
+        assert!((refused, got) == (id, code) && connection.events.is_empty());
+    }
+    let mut connection = online();
+    say(&mut connection, 1, Request { timeout_ms: u32::MAX, ..request() }).unwrap();
+    say(&mut connection, 1, request()).unwrap();
+    assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID, "one id, one request");
+    let hour = Some(Instant::default() + Duration::from_secs(3600));
+    assert_eq!((connection.events.len(), connection.role.requests.due()), (1, hour));
+    // Answers to nothing are counted and change nothing.
+    say(&mut connection, 5, Response::default()).unwrap();
+    say(&mut connection, 5, Refused::default()).unwrap();
+    assert_eq!((connection.core.stats.late_responses, connection.events.len()), (2, 1));
 }
