@@ -316,6 +316,10 @@ pub struct ServerConfig {
     pub requests_max: u32,
     /// Bytes of own requests that may wait for transmission, with the overhead of each.
     pub request_bytes: usize,
+    /// Most parts of a sealed message.
+    pub sealed_parts_max: u32,
+    /// Most bytes of one part of a sealed message; all of them together, with their names, are content within `max_content`.
+    pub sealed_part_bytes: usize,
     /// What a client may cost, counted from its login on; `None`: whatever it likes. What is over a budget is refused with the
     /// wait. An application that counts by user over all devices does so itself, with [`crate::budget`].
     pub budgets: Option<BudgetConfig>,
@@ -358,6 +362,8 @@ impl ServerConfig {
             stream_len_max: 1024 * 1024,
             requests_max: 16,
             request_bytes: 128 * 1024,
+            sealed_parts_max: 256,
+            sealed_part_bytes: 8 * 1024,
             budgets: None,
             receipts_max: 1024,
             login_timeout: Duration::from_secs(10),

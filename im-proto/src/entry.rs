@@ -182,6 +182,18 @@ pub enum Entry {
     Recalled,
     /// What happened to a group, or between friends. Only the service writes it.
     Event(Event),
+    /// A message that the sender's application encrypted for this device alone.
+    Sealed {
+        /// What the content is once it is decrypted.
+        content_type: u32,
+        /// This device's part; for the application to decrypt.
+        part: Vec<u8>,
+    },
+    /// A message that was encrypted for other devices: this one has no part of it.
+    NotForDevice {
+        /// What the content is, for those who can read it.
+        content_type: u32,
+    },
     /// An entry of a later version of the protocol, or one that is not well formed. Its place counts all the same.
     Unknown {
         /// Its kind, as on the wire.
@@ -197,6 +209,8 @@ const REACT: u32 = 3;
 const UNREACT: u32 = 4;
 const RECALLED: u32 = 5;
 const EVENT: u32 = 6;
+const SEALED: u32 = 7;
+const NOT_FOR_DEVICE: u32 = 8;
 
 /// The wire's form of an entry.
 pub(crate) struct Parts {
@@ -217,18 +231,23 @@ impl Entry {
         matches!(self, Self::Message { .. })
     }
 
-    /// The content of a message; empty for everything else.
+    /// The content of a message that is not sealed; empty for everything else.
     pub fn content(&self) -> &[u8] {
         match self {
             Self::Message { content, .. } => content,
-            Self::Command { .. } | Self::Recalled | Self::Event(_) | Self::Unknown { .. } => &[],
+            Self::Command { .. }
+            | Self::Recalled
+            | Self::Event(_)
+            | Self::Sealed { .. }
+            | Self::NotForDevice { .. }
+            | Self::Unknown { .. } => &[],
         }
     }
 
     /// Whether an entry of this kind, at `at` and about `about`, holds content of the message at `seq`.
     pub(crate) const fn has_content_of(kind: u32, at: u64, about: u64, seq: u64) -> bool {
         match kind {
-            MESSAGE => at == seq,
+            MESSAGE | SEALED => at == seq,
             EDIT => about == seq,
             _ => false,
         }
@@ -246,6 +265,8 @@ impl Entry {
             },
             Self::Recalled => parts(RECALLED, 0, 0, Vec::new()),
             Self::Event(event) => parts(EVENT, 0, event.kind().code(), event.to_content()),
+            Self::Sealed { content_type, part } => parts(SEALED, 0, content_type, part),
+            Self::NotForDevice { content_type } => parts(NOT_FOR_DEVICE, 0, content_type, Vec::new()),
             Self::Unknown { kind } => parts(kind, 0, 0, Vec::new()),
         }
     }
@@ -267,6 +288,8 @@ impl Entry {
             UNREACT => reaction(content).map_or(Self::Unknown { kind }, |text| command(Change::Unreact { text })),
             // Whatever content came along is dropped.
             RECALLED => Self::Recalled,
+            SEALED => Self::Sealed { content_type, part: content },
+            NOT_FOR_DEVICE => Self::NotForDevice { content_type },
             EVENT => Event::from_content(content_type, &content).map_or(Self::Unknown { kind }, Self::Event),
             _ => Self::Unknown { kind },
         }
@@ -286,7 +309,8 @@ impl Entry {
     /// Whether it counts as unread where somebody else made it: messages, and requests that wait for an answer.
     pub(crate) const fn counts_as_unread(&self) -> bool {
         match self {
-            Self::Message { .. } => true,
+            // Read positions are the user's, so the count must not depend on what one device can read.
+            Self::Message { .. } | Self::Sealed { .. } | Self::NotForDevice { .. } => true,
             Self::Event(event) => matches!(event.kind(), EventKind::FriendRequested),
             Self::Command { .. } | Self::Recalled | Self::Unknown { .. } => false,
         }
@@ -303,6 +327,8 @@ impl fmt::Debug for Entry {
             Self::Command { about, change } => write!(f, "Command({change:?} about {about})"),
             Self::Recalled => f.write_str("Recalled"),
             Self::Event(event) => write!(f, "Event({event:?})"),
+            Self::Sealed { content_type, part } => write!(f, "Sealed(type {content_type}, <{} bytes>)", part.len()),
+            Self::NotForDevice { content_type } => write!(f, "NotForDevice(type {content_type})"),
             Self::Unknown { kind } => write!(f, "Unknown({kind})"),
         }
     }
@@ -326,6 +352,10 @@ mod tests {
         let event = Event::new(EventKind::GroupRenamed, &["bob"], "secret").unwrap();
         commands
             .chain([Entry::text("secret"), Entry::Recalled, Entry::Event(event), Entry::Unknown { kind: 99 }])
+            .chain([
+                Entry::Sealed { content_type: 7, part: b"secret".to_vec() },
+                Entry::NotForDevice { content_type: 7 },
+            ])
             .collect()
     }
 

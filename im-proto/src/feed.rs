@@ -515,6 +515,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_message_loses_its_part_too() {
+        let mut feed = Feed::new(100, 8);
+        feed.question();
+        feed.unread(&[(bob(), 1)], true).unwrap();
+        feed.question();
+        let entry = Entry::Sealed { content_type: 1, part: b"secret".to_vec() };
+        feed.fetched(&bob(), 0, 0, alloc::vec![FeedItem { entry, ..items(1..=1).remove(0) }]).unwrap();
+        feed.recalled(&bob(), 1);
+        assert_eq!(contents(&mut feed), [(1, 5, 0)]);
+    }
+
+    #[test]
     fn more_recalls_than_are_kept_ask_the_log_again() {
         let (mut feed, answer) = asked();
         for seq in 1..=MAX_RECALLED as u64 + 1 {

@@ -39,6 +39,7 @@ mod commands;
 mod lanes;
 mod receipts;
 mod rooms;
+mod sealed;
 mod signals;
 mod streams;
 

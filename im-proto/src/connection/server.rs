@@ -30,6 +30,7 @@ use crate::receipts::{Positions, Receipts};
 use crate::requests::{Request, RequestEvent, RequestFailure, Requests};
 use crate::resume::ResumeRequest;
 use crate::rooms::Rooms;
+use crate::sealed::SealedSubmission;
 use crate::signals::{Dropping, Signal};
 use crate::streams::{Incomings, Outgoings, StreamOutcome};
 use crate::time::Instant;
@@ -82,6 +83,10 @@ pub enum ServerEvent {
     /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`]. Who may send where is the
     /// application's to decide; [`crate::rights`] helps.
     Message(Submission),
+    /// A message whose parts are encrypted for a device each. Store it as one entry, all parts with it, and answer as for a
+    /// message; what identifies it over retries covers all parts. Each device gets only its own part, see
+    /// [`SealedParts::entry`](crate::SealedParts::entry).
+    Sealed(SealedSubmission),
     /// A command about an earlier entry. Put it into the log at a place of its own, then answer as for a message. Who may is
     /// the application's to decide; [`crate::rights`] helps. From a recall on the places of the message and of each edit of
     /// it are [`Entry::Recalled`](crate::Entry::Recalled) for every device.
@@ -540,6 +545,10 @@ impl Machine for Server {
             }
             (State::Online, Body::Send(send)) => {
                 self.submit(events, now, id, send);
+                Ok(())
+            }
+            (State::Online, Body::SendSealed(body)) => {
+                self.submit_sealed(events, now, id, body);
                 Ok(())
             }
             (State::Online, Body::Recall(body)) => {

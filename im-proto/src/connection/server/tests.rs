@@ -79,6 +79,7 @@ const OF_CLIENTS: &[Kind] = &[
     Kind::Request,
     Kind::Response,
     Kind::Refused,
+    Kind::SendSealed,
 ];
 
 #[test]
@@ -397,4 +398,41 @@ fn a_request_of_a_client_has_an_id_a_method_and_a_time() {
     say(&mut connection, 5, Response::default()).unwrap();
     say(&mut connection, 5, Refused::default()).unwrap();
     assert_eq!((connection.core.stats.late_responses, connection.events.len()), (2, 1));
+}
+
+#[test]
+fn parts_that_are_none_are_refused_by_name() {
+    use im_serial::body::SendSealed;
+    let part = |user: &str, device: &str| {
+        let mut bytes = vec![user.len() as u8];
+        bytes.extend(user.bytes().chain([device.len() as u8]).chain(device.bytes()).chain([0, 0, 0, 1, 7]));
+        bytes
+    };
+    let (alice, bob) = (part("alice", "a"), part("bob", "b"));
+    let good = [alice.clone(), bob.clone()].concat();
+    let say_parts = |id, parts| {
+        let mut connection = online();
+        let body = SendSealed { to: Conversation::private("bob"), content_type: 1, parts };
+        say(&mut connection, id, body).unwrap();
+        (refusal(&mut connection), connection)
+    };
+    for (parts, code, word) in [
+        (Vec::new(), RefusalCode::INVALID, "no part"),
+        ([bob.clone(), alice.clone()].concat(), RefusalCode::INVALID, "order"),
+        ([alice.clone(), alice.clone()].concat(), RefusalCode::INVALID, "order"),
+        (part("", "a"), RefusalCode::INVALID, "not valid"),
+        (vec![5, b'x'], RefusalCode::INVALID, "cut short"),
+        (vec![0; 32 * 1024 + 1], RefusalCode::TOO_LARGE, "limit"),
+    ] {
+        let (refused, connection) = say_parts(9, parts);
+        let (id, got, reason) = refused.unwrap();
+        assert!((id, got) == (9, code) && reason.contains(word), "{reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+    assert_eq!(say_parts(0, good.clone()).0.unwrap().1, RefusalCode::INVALID);
+    let (refused, connection) = say_parts(9, good);
+    assert!(refused.is_none() && connection.role.unanswered == 1);
+    assert!(
+        matches!(connection.events.front(), Some(ServerEvent::Sealed(message)) if message.parts.iter().count() == 2)
+    );
 }
