@@ -141,7 +141,12 @@ pub struct Requests {
     asked: Vec<Asked>,
     max: usize,
     queue: VecDeque<Waiting>,
+    /// Those in the queue.
+    refusals: usize,
 }
+
+/// Refusals of requests that were not taken which may wait for transmission.
+const MAX_REFUSALS: usize = 64;
 
 /// What becomes of a request of the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +159,15 @@ pub(crate) enum Arrived {
 
 impl Requests {
     pub(crate) const fn new(max: u32, max_bytes: usize) -> Self {
-        Self { own: Vec::new(), bytes: 0, max_bytes, asked: Vec::new(), max: max as usize, queue: VecDeque::new() }
+        Self {
+            own: Vec::new(),
+            bytes: 0,
+            max_bytes,
+            asked: Vec::new(),
+            max: max as usize,
+            queue: VecDeque::new(),
+            refusals: 0,
+        }
     }
 
     /// Whether there is room for one more, and what it costs. One always fits where none waits.
@@ -205,14 +218,17 @@ impl Requests {
         true
     }
 
-    /// Refuses a request that was not taken. The caller takes no more input while [`backlog`](Self::backlog) is full.
+    /// Refuses a request that was not taken; silently where [`MAX_REFUSALS`] wait. To take no input until they are out could stop
+    /// both sides for ever.
     pub(crate) fn refuse(&mut self, id: u64, refused: Refused) {
-        self.queue.push_back(Waiting::Refusal(id, refused.into()));
+        if self.refusals < MAX_REFUSALS {
+            self.refusals += 1;
+            self.queue.push_back(Waiting::Refusal(id, refused.into()));
+        }
     }
 
-    /// How much waits for transmission.
-    pub(crate) fn backlog(&self) -> usize {
-        self.queue.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     pub(crate) fn next(&self) -> Option<(u64, &Body)> {
@@ -233,7 +249,8 @@ impl Requests {
                 }
             }
             Some(Waiting::Answer(id)) => self.asked.retain(|asked| asked.id != id),
-            Some(Waiting::Refusal(..)) | None => {}
+            Some(Waiting::Refusal(..)) => self.refusals -= 1,
+            None => {}
         }
     }
 
@@ -289,7 +306,7 @@ impl Requests {
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = PacketId> + use<> {
         self.asked.clear();
         self.queue.clear();
-        self.bytes = 0;
+        (self.bytes, self.refusals) = (0, 0);
         core::mem::take(&mut self.own).into_iter().map(|own| PacketId(own.id))
     }
 }
@@ -368,6 +385,18 @@ mod tests {
         assert_eq!(requests.expire(at(5)), None);
         assert!(requests.next().is_none() && !requests.answer(3, Response::default().into()));
         assert_eq!(arrive(&mut requests, 1), Arrived::Taken);
+    }
+
+    #[test]
+    fn refusals_that_nobody_reads_are_bounded() {
+        let mut requests = Requests::new(1, 1 << 20);
+        for id in 0..1000 {
+            requests.refuse(id, Refused::default());
+        }
+        assert_eq!(requests.queue.len(), MAX_REFUSALS);
+        while sent(&mut requests).is_some() {}
+        requests.refuse(7, Refused::default());
+        assert_eq!(sent(&mut requests), Some(7));
     }
 
     #[test]

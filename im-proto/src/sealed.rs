@@ -52,7 +52,7 @@ impl fmt::Debug for SealedPart<'_> {
 ///
 /// ```
 /// use im_proto::{Entry, SealedParts};
-/// let parts = SealedParts::new(&[("bob", "desk", b"for the desk"), ("alice", "tablet", b"for my own")])?;
+/// let parts = SealedParts::new(&[("bob", "desk", "for the desk"), ("alice", "tablet", "for my own")])?;
 /// assert_eq!(parts.part("bob", "desk"), Some(&b"for the desk"[..]));
 /// assert_eq!(parts.entry(1, "bob", "phone"), Entry::NotForDevice { content_type: 1 });
 /// // A store keeps the bytes as they are.

@@ -84,9 +84,6 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// Requests, responses and refusals of requests that may wait while input is taken.
-const MAX_BACKLOG: usize = 64;
-
 /// What a client's connection tells.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -677,11 +674,10 @@ impl Machine for Client {
     }
 
     /// One connection brings no more than `receive_max` unacked deliveries, but those of earlier ones may still be with
-    /// the application: beyond twice the window it has to ack first. Refusals of requests are answers without a question, so
-    /// they are bounded too.
+    /// the application: beyond twice the window it has to ack first.
     fn accepts_input(&self, core: &Core) -> bool {
         let max = (self.config.receive_max as usize).max(1);
-        core.state != State::Online || (self.inbox.pending() < 2 * max && self.requests.backlog() < MAX_BACKLOG)
+        core.state != State::Online || self.inbox.pending() < 2 * max
     }
 
     fn next_answer(&self, state: State) -> Option<Offer<'_>> {

@@ -160,8 +160,8 @@ pub enum ServerEvent {
         /// The piece; not empty.
         content: Vec<u8>,
     },
-    /// The end of a stream of the client, also because it went over a limit or the connection ended: exactly once for each
-    /// that was not refused by the application.
+    /// The end of a stream of the client, also because it went over a limit, broke a rule, or the connection ended: exactly once
+    /// for each that the application did not refuse.
     StreamEnded {
         /// Which stream.
         stream: PacketId,
@@ -440,7 +440,7 @@ impl Server {
             Lane::Receipts => !self.receipts.is_empty(),
             Lane::Signals => !self.signals.is_empty(),
             Lane::Streams => !self.streams_out.is_empty(),
-            Lane::Requests => self.requests.backlog() > 0,
+            Lane::Requests => !self.requests.is_empty(),
             Lane::Rooms => false,
         });
         own.or(room)

@@ -28,7 +28,7 @@ impl Client {
             Lane::Signals => !self.signals.is_empty(),
             Lane::Rooms => !self.rooms.is_quiet(),
             Lane::Streams => !self.streams_out.is_empty(),
-            Lane::Requests => self.requests.backlog() > 0,
+            Lane::Requests => !self.requests.is_empty(),
         })
     }
 

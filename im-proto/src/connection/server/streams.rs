@@ -124,7 +124,7 @@ impl Server {
         let known = self.streams_in.contains(stream);
         let bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
         if !self.spend_or_drop(now, stream, known, Operation::Delta { bytes }) {
-            return self.break_off(events, stream);
+            return self.break_off(events, stream, AbortReason::Limit);
         }
         let checked = match self.streams_in.piece(stream, offset, content.len()) {
             Piece::Unknown => {
@@ -138,8 +138,9 @@ impl Server {
             Ok(()) if content.is_empty() => {}
             Ok(()) => events.push_back(ServerEvent::StreamDelta { stream: PacketId(stream), content }),
             Err((code, reason)) => {
+                let violated = code == RefusalCode::INVALID;
                 self.refuse(stream, code, &reason, false);
-                self.break_off(events, stream);
+                self.break_off(events, stream, if violated { AbortReason::Other } else { AbortReason::Limit });
             }
         }
     }
@@ -155,10 +156,10 @@ impl Server {
         Ok(())
     }
 
-    /// The stream is over for the application: it went over a limit.
-    fn break_off(&mut self, events: &mut VecDeque<ServerEvent>, stream: u64) {
+    /// The stream is over for the application.
+    fn break_off(&mut self, events: &mut VecDeque<ServerEvent>, stream: u64, reason: AbortReason) {
         if self.streams_in.forget(stream) {
-            let outcome = StreamOutcome::Aborted(AbortReason::Limit);
+            let outcome = StreamOutcome::Aborted(reason);
             events.push_back(ServerEvent::StreamEnded { stream: PacketId(stream), outcome });
         }
     }
@@ -174,7 +175,7 @@ impl Server {
             }
             Some(true) => {
                 self.refuse(stream, RefusalCode::INVALID, "the stream ends with another length than it had", false);
-                let outcome = StreamOutcome::Aborted(AbortReason::Limit);
+                let outcome = StreamOutcome::Aborted(AbortReason::Other);
                 events.push_back(ServerEvent::StreamEnded { stream: PacketId(stream), outcome });
             }
         }

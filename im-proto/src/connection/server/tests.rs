@@ -7,7 +7,7 @@ use im_serial::Kind;
 use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
 use super::*;
-use crate::{CloseCode, Fault, MAX_REACTION};
+use crate::{AbortReason, CloseCode, Fault, MAX_REACTION};
 
 /// A server's connection as if its client had logged in.
 fn online() -> Connection<Server> {
@@ -353,7 +353,6 @@ fn a_stream_of_a_client_is_named_by_its_packet_id_and_has_no_holes() {
         Some(ServerEvent::StreamEnded { stream: PacketId(7), outcome }) => outcome,
         other => panic!("{other:?}"),
     };
-    let limit = StreamOutcome::Aborted(crate::AbortReason::Limit);
     let end = |len| StreamEnd { stream: 7, len, ..StreamEnd::default() };
     for (bad, code, word) in [
         (Body::from(delta(1, 1)), RefusalCode::INVALID, "missing"),
@@ -364,7 +363,8 @@ fn a_stream_of_a_client_is_named_by_its_packet_id_and_has_no_holes() {
         say(&mut connection, 7, bad).unwrap();
         let (id, got, reason) = refusal(&mut connection).unwrap();
         assert!((id, got) == (7, code) && reason.contains(word), "{reason}");
-        assert_eq!(ended(&mut connection), limit);
+        let want = if code == RefusalCode::INVALID { AbortReason::Other } else { AbortReason::Limit };
+        assert_eq!(ended(&mut connection), StreamOutcome::Aborted(want));
         // What is still under way costs nobody anything.
         say(&mut connection, 7, delta(0, 9)).unwrap();
         say(&mut connection, 7, end(9)).unwrap();
