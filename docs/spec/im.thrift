@@ -4,7 +4,7 @@ namespace * im.v2
 
 // As one of its members names it.
 struct Conversation {
-  1: optional i32 kind, // 1 private, 2 group, 3 room, 4 broadcast
+  1: optional i32 kind, // 1 private, 2 group, 3 room, 4 broadcast, 5 notices
   2: optional string id, // private: the other user
 }
 
@@ -92,7 +92,7 @@ struct Deliver { // 35
   5: optional i64 time_ms,
   6: optional i32 content_type,
   7: optional binary content,
-  8: optional i32 kind, // 0 message, 1 recall, 2 edit, 3 reaction, 4 reaction taken away, 5 recalled
+  8: optional i32 kind, // 0 message, 1 recall, 2 edit, 3 reaction, 4 reaction taken away, 5 recalled, 6 event, 7 sealed, 8 not for this device
   9: optional i64 about,
 }
 
@@ -119,6 +119,12 @@ struct Reaction { // 39
   2: optional i64 about,
   3: optional string text, // 1 to 64 bytes
   4: optional bool remove,
+}
+
+struct SendSealed { // 40
+  1: Conversation to,
+  2: optional i32 content_type,
+  3: optional binary parts, // user, device and ciphertext of each part; session.md has the layout
 }
 
 struct Read { // 48
@@ -194,4 +200,64 @@ struct CallNotice { // 66
   11: optional string users,
   12: optional string host,
   13: optional binary payload,
+}
+
+struct RoomJoin { // 72
+  1: Conversation room,
+}
+
+struct RoomJoined { // 73
+  1: Conversation room,
+}
+
+struct RoomLeave { // 74
+  1: Conversation room,
+}
+
+struct RoomLeft { // 75
+  1: Conversation room,
+  2: optional i32 exit, // 0 it left, 1 removed, 2 banned, 3 the room was closed; 128 to 191 belong to applications
+  3: optional string reason,
+}
+
+struct RoomMessage { // 76
+  1: Conversation room,
+  2: optional string from_user,
+  3: optional i64 message_id,
+  4: optional i64 time_ms,
+  5: optional i32 content_type,
+  6: optional binary content,
+  7: optional i64 dropped, // how many were dropped since the last one
+}
+
+struct StreamOpen { // 80
+  1: optional i64 stream,
+  2: Conversation conversation,
+  3: optional string from_user, // empty from a client
+  4: optional i32 content_type,
+}
+
+struct StreamDelta { // 81
+  1: optional i64 stream,
+  2: optional i64 offset, // bytes before this piece
+  3: optional binary content,
+}
+
+struct StreamEnd { // 82
+  1: optional i64 stream,
+  2: optional i64 len, // bytes in all
+  3: optional i32 aborted, // 0 complete, 1 cancelled, 2 source lost, 3 over a limit, 4 other
+  4: optional i64 seq, // of the message with the whole content; 0: none
+}
+
+struct Request { // 88
+  1: optional string method,
+  2: optional i32 content_type,
+  3: optional binary content,
+  4: optional i32 timeout_ms,
+}
+
+struct Response { // 89
+  1: optional i32 content_type,
+  2: optional binary content,
 }

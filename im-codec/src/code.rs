@@ -286,6 +286,8 @@ code! {
         EDIT = 38, "edit";
         /// Adds a reaction to a message or takes it away.
         REACTION = 39, "reaction";
+        /// A message whose content is encrypted for each device of its own.
+        SEND_SEALED = 40, "send-sealed";
         /// How far the user has read a conversation.
         READ = 48, "read";
         /// How far a user has read a conversation, told to others.
@@ -304,6 +306,26 @@ code! {
         CALL_ANSWER = 65, "call-answer";
         /// What a device is told of a call.
         CALL_NOTICE = 66, "call-notice";
+        /// Asks to come into a room.
+        ROOM_JOIN = 72, "room-join";
+        /// The connection is in the room.
+        ROOM_JOINED = 73, "room-joined";
+        /// Leaves a room.
+        ROOM_LEAVE = 74, "room-leave";
+        /// The connection is in the room no more.
+        ROOM_LEFT = 75, "room-left";
+        /// A message of a room.
+        ROOM_MESSAGE = 76, "room-message";
+        /// Content that comes piece by piece begins.
+        STREAM_OPEN = 80, "stream-open";
+        /// The next piece of a stream.
+        STREAM_DELTA = 81, "stream-delta";
+        /// A stream is complete, or is given up.
+        STREAM_END = 82, "stream-end";
+        /// Asks the other side to do something.
+        REQUEST = 88, "request";
+        /// The answer to a request.
+        RESPONSE = 89, "response";
     }
 }
 

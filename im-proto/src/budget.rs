@@ -133,8 +133,10 @@ pub enum Budget {
     Bytes,
     /// Logins.
     Logins,
-    /// Signs of typing and presence, and call signals.
+    /// Signs of typing and presence, call signals, joins of rooms, and streams that are opened.
     Signals,
+    /// Pieces of streams.
+    Deltas,
 }
 
 impl Budget {
@@ -145,6 +147,7 @@ impl Budget {
             Self::Bytes => "bytes",
             Self::Logins => "logins",
             Self::Signals => "signals",
+            Self::Deltas => "deltas",
         }
     }
 }
@@ -164,8 +167,13 @@ pub enum Operation {
     },
     /// A login, right or wrong.
     Login,
-    /// A sign of typing or presence, or a call signal.
+    /// A sign of typing or presence, a call signal, a join of a room, or a stream that is opened.
     Signal,
+    /// A piece of a stream: one of the pieces, and its bytes.
+    Delta {
+        /// Length of the piece, in bytes.
+        bytes: u32,
+    },
 }
 
 /// The budget is empty. Nothing was taken.
@@ -206,24 +214,27 @@ pub struct BudgetConfig {
     pub bytes: Rate,
     /// Logins.
     pub logins: Rate,
-    /// Signs of typing and presence, and call signals.
+    /// Signs of typing and presence, call signals, joins of rooms, and streams that are opened.
     pub signals: Rate,
+    /// Pieces of streams. Their bytes count with those of messages.
+    pub deltas: Rate,
 }
 
 impl Default for BudgetConfig {
     /// 20 messages and 256 KiB a second (200 and 2 MiB at once), 6 logins a minute (10 at once), 5 signals a second (50 at
-    /// once: the candidates of a call come in a bunch).
+    /// once: the candidates of a call come in a bunch), 50 pieces of streams a second (500 at once).
     fn default() -> Self {
         Self {
             messages: Rate::per_second(20, 200),
             bytes: Rate::per_second(256 * 1024, 2 * 1024 * 1024),
             logins: Rate { amount: 6, per: Duration::from_secs(60), burst: 10 },
             signals: Rate::per_second(5, 50),
+            deltas: Rate::per_second(50, 500),
         }
     }
 }
 
-/// The budgets of one peer: a user, a device or an address. Its size is fixed, below 300 bytes.
+/// The budgets of one peer: a user, a device or an address. Its size is fixed, below 400 bytes.
 ///
 /// ```
 /// use im_proto::Instant;
@@ -243,6 +254,7 @@ pub struct Budgets {
     bytes: Bucket,
     logins: Bucket,
     signals: Bucket,
+    deltas: Bucket,
 }
 
 impl Budgets {
@@ -253,6 +265,7 @@ impl Budgets {
             bytes: Bucket::new(config.bytes, now),
             logins: Bucket::new(config.logins, now),
             signals: Bucket::new(config.signals, now),
+            deltas: Bucket::new(config.deltas, now),
         }
     }
 
@@ -264,17 +277,10 @@ impl Budgets {
         let one = |bucket: &mut Bucket, budget| bucket.take(now, 1).map_err(|at| OverBudget { budget, at });
         match operation {
             Operation::Message { bytes } => {
-                let bytes = u64::from(bytes);
-                let refused =
-                    [(Budget::Messages, self.messages.check(now, 1)), (Budget::Bytes, self.bytes.check(now, bytes))]
-                        .into_iter()
-                        .filter_map(|(budget, result)| result.err().map(|at| OverBudget { budget, at }))
-                        .max_by_key(|refusal| refusal.at.map_or(u64::MAX, Instant::as_micros));
-                if let Some(refusal) = refused {
-                    return Err(refusal);
-                }
-                one(&mut self.messages, Budget::Messages)?;
-                self.bytes.take(now, bytes).map_err(|at| OverBudget { budget: Budget::Bytes, at })
+                both(now, (&mut self.messages, Budget::Messages), &mut self.bytes, u64::from(bytes))
+            }
+            Operation::Delta { bytes } => {
+                both(now, (&mut self.deltas, Budget::Deltas), &mut self.bytes, u64::from(bytes))
             }
             Operation::Login => one(&mut self.logins, Budget::Logins),
             Operation::Signal => one(&mut self.signals, Budget::Signals),
@@ -288,10 +294,32 @@ impl Budgets {
                 self.messages.give_back(now, 1);
                 self.bytes.give_back(now, u64::from(bytes));
             }
+            Operation::Delta { bytes } => {
+                self.deltas.give_back(now, 1);
+                self.bytes.give_back(now, u64::from(bytes));
+            }
             Operation::Login => self.logins.give_back(now, 1),
             Operation::Signal => self.signals.give_back(now, 1),
         }
     }
+}
+
+/// Takes one of the first budget and so many bytes of the second, or nothing.
+fn both(
+    now: Instant,
+    (pieces, budget): (&mut Bucket, Budget),
+    content: &mut Bucket,
+    bytes: u64,
+) -> Result<(), OverBudget> {
+    let refused = [(budget, pieces.check(now, 1)), (Budget::Bytes, content.check(now, bytes))]
+        .into_iter()
+        .filter_map(|(budget, result)| result.err().map(|at| OverBudget { budget, at }))
+        .max_by_key(|refusal| refusal.at.map_or(u64::MAX, Instant::as_micros));
+    if let Some(refusal) = refused {
+        return Err(refusal);
+    }
+    pieces.take(now, 1).map_err(|at| OverBudget { budget, at })?;
+    content.take(now, bytes).map_err(|at| OverBudget { budget: Budget::Bytes, at })
 }
 
 #[cfg(test)]
@@ -431,6 +459,6 @@ mod tests {
         }
         assert_eq!(budgets.spend(now, Operation::Signal).unwrap_err().budget, Budget::Signals);
         budgets.spend(now, Operation::Message { bytes: 1 }).unwrap();
-        assert!(size_of::<Budgets>() < 300, "{}", size_of::<Budgets>());
+        assert!(size_of::<Budgets>() < 400, "{}", size_of::<Budgets>());
     }
 }

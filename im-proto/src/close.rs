@@ -115,6 +115,10 @@ codes! {
         TOO_LATE = 7, "too late";
         /// Too much in too short a time.
         OVER_BUDGET = 8, "over budget";
+        /// As many as a connection may have at a time: end one first.
+        TOO_MANY = 9, "too many";
+        /// Nobody here does what the request asks for.
+        UNKNOWN_METHOD = 10, "unknown method";
     }
 }
 

@@ -115,7 +115,8 @@ fn usual_handshakes(provider: &CryptoProvider) -> Vec<HandshakeId> {
 /// A client's settings.
 ///
 /// Worst case of memory: `outbox_bytes` + `signal_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
-/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB, plus one packet each way in the caller's buffers.
+/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB + `rooms_max` x about 250 bytes +
+/// `stream_bytes` + `streams_max` x about 600 bytes + `request_bytes` + `requests_max` x (`max_content` + about 300 bytes), plus one packet each way in the caller's buffers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the primitives come from.
@@ -151,6 +152,16 @@ pub struct ClientConfig {
     pub outbox_bytes: usize,
     /// Bytes of signals that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
     pub signal_bytes: usize,
+    /// Rooms that a connection may be in.
+    pub rooms_max: u32,
+    /// Streams that may be open at a time: of others, and as many own ones.
+    pub streams_max: u32,
+    /// Bytes of own streams that may wait for transmission.
+    pub stream_bytes: usize,
+    /// Requests that may have no answer at a time: own ones, and as many of the other side.
+    pub requests_max: u32,
+    /// Bytes of own requests that may wait for transmission, with the overhead of each.
+    pub request_bytes: usize,
     /// After so many transmissions without an answer a message's outcome is unknown.
     pub max_tries: u32,
     /// Delay between transmissions of a message on one connection.
@@ -196,6 +207,11 @@ impl ClientConfig {
             receive_max: 64,
             outbox_bytes: 1024 * 1024,
             signal_bytes: 128 * 1024,
+            rooms_max: 32,
+            streams_max: 16,
+            stream_bytes: 64 * 1024,
+            requests_max: 16,
+            request_bytes: 128 * 1024,
             max_tries: 16,
             retry: Backoff { first: Duration::from_secs(5), max: Duration::from_secs(60) },
             reconnect: Backoff::default(),
@@ -247,8 +263,8 @@ impl ClientConfig {
 ///
 /// Worst case of memory per connection: `send_max` x (a submitted message in the application's hands) + one batch of
 /// `fetch_bytes` + `max_conversations` x about 700 bytes + `receipts_max` x about 1200 bytes +
-/// `signal_bytes` + `watch_max` x about 200 bytes, plus one packet each way in the
-/// caller's buffers.
+/// `signal_bytes` + `watch_max` x about 200 bytes + `room_bytes` (content that connections share counts in each) +
+/// `rooms_max` x about 250 bytes + `stream_bytes` + `streams_max` x about 600 bytes + `request_bytes` + `requests_max` x (`max_content` + about 300 bytes), plus one packet each way in the caller's buffers.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where the primitives come from.
@@ -286,6 +302,24 @@ pub struct ServerConfig {
     pub signal_bytes: usize,
     /// Users whose presence one connection may watch.
     pub watch_max: u32,
+    /// Rooms that a connection may be in; 0: none.
+    pub rooms_max: u32,
+    /// Bytes of room messages that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
+    pub room_bytes: usize,
+    /// Streams that may be open at a time on one connection, the client's own, and as many that it is told of.
+    pub streams_max: u32,
+    /// Bytes of streams that may wait for transmission; beyond that a stream is broken off for this reader.
+    pub stream_bytes: usize,
+    /// The longest stream of a client, in bytes.
+    pub stream_len_max: u64,
+    /// Requests that may have no answer at a time: own ones, and as many of the other side.
+    pub requests_max: u32,
+    /// Bytes of own requests that may wait for transmission, with the overhead of each.
+    pub request_bytes: usize,
+    /// Most parts of a sealed message.
+    pub sealed_parts_max: u32,
+    /// Most bytes of one part of a sealed message; all of them together, with their names, are content within `max_content`.
+    pub sealed_part_bytes: usize,
     /// What a client may cost, counted from its login on; `None`: whatever it likes. What is over a budget is refused with the
     /// wait. An application that counts by user over all devices does so itself, with [`crate::budget`].
     pub budgets: Option<BudgetConfig>,
@@ -321,6 +355,15 @@ impl ServerConfig {
             max_conversations: 1024,
             signal_bytes: 256 * 1024,
             watch_max: 1024,
+            rooms_max: 32,
+            room_bytes: 256 * 1024,
+            streams_max: 16,
+            stream_bytes: 256 * 1024,
+            stream_len_max: 1024 * 1024,
+            requests_max: 16,
+            request_bytes: 128 * 1024,
+            sealed_parts_max: 256,
+            sealed_part_bytes: 8 * 1024,
             budgets: None,
             receipts_max: 1024,
             login_timeout: Duration::from_secs(10),

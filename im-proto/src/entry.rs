@@ -7,6 +7,8 @@ use core::fmt;
 use im_serial::Body;
 use im_serial::body::{Conversation, Edit, Reaction, Recall};
 
+use crate::event::{Event, EventKind};
+
 /// Longest reaction, in bytes.
 pub const MAX_REACTION: usize = 64;
 
@@ -178,6 +180,20 @@ pub enum Entry {
     /// What is left of a message that was recalled, and of each edit of it: the place, so that the seqs stay dense, and
     /// nothing of the content.
     Recalled,
+    /// What happened to a group, or between friends. Only the service writes it.
+    Event(Event),
+    /// A message that the sender's application encrypted for this device alone.
+    Sealed {
+        /// What the content is once it is decrypted.
+        content_type: u32,
+        /// This device's part; for the application to decrypt.
+        part: Vec<u8>,
+    },
+    /// A message that was encrypted for other devices: this one has no part of it.
+    NotForDevice {
+        /// What the content is, for those who can read it.
+        content_type: u32,
+    },
     /// An entry of a later version of the protocol, or one that is not well formed. Its place counts all the same.
     Unknown {
         /// Its kind, as on the wire.
@@ -192,6 +208,9 @@ const EDIT: u32 = 2;
 const REACT: u32 = 3;
 const UNREACT: u32 = 4;
 const RECALLED: u32 = 5;
+const EVENT: u32 = 6;
+const SEALED: u32 = 7;
+const NOT_FOR_DEVICE: u32 = 8;
 
 /// The wire's form of an entry.
 pub(crate) struct Parts {
@@ -212,18 +231,23 @@ impl Entry {
         matches!(self, Self::Message { .. })
     }
 
-    /// The content of a message; empty for everything else.
+    /// The content of a message that is not sealed; empty for everything else.
     pub fn content(&self) -> &[u8] {
         match self {
             Self::Message { content, .. } => content,
-            Self::Command { .. } | Self::Recalled | Self::Unknown { .. } => &[],
+            Self::Command { .. }
+            | Self::Recalled
+            | Self::Event(_)
+            | Self::Sealed { .. }
+            | Self::NotForDevice { .. }
+            | Self::Unknown { .. } => &[],
         }
     }
 
     /// Whether an entry of this kind, at `at` and about `about`, holds content of the message at `seq`.
     pub(crate) const fn has_content_of(kind: u32, at: u64, about: u64, seq: u64) -> bool {
         match kind {
-            MESSAGE => at == seq,
+            MESSAGE | SEALED => at == seq,
             EDIT => about == seq,
             _ => false,
         }
@@ -240,6 +264,9 @@ impl Entry {
                 Change::Unreact { text } => parts(UNREACT, about, 0, text.into_bytes()),
             },
             Self::Recalled => parts(RECALLED, 0, 0, Vec::new()),
+            Self::Event(event) => parts(EVENT, 0, event.kind().code(), event.to_content()),
+            Self::Sealed { content_type, part } => parts(SEALED, 0, content_type, part),
+            Self::NotForDevice { content_type } => parts(NOT_FOR_DEVICE, 0, content_type, Vec::new()),
             Self::Unknown { kind } => parts(kind, 0, 0, Vec::new()),
         }
     }
@@ -261,7 +288,31 @@ impl Entry {
             UNREACT => reaction(content).map_or(Self::Unknown { kind }, |text| command(Change::Unreact { text })),
             // Whatever content came along is dropped.
             RECALLED => Self::Recalled,
+            SEALED => Self::Sealed { content_type, part: content },
+            NOT_FOR_DEVICE => Self::NotForDevice { content_type },
+            EVENT => Event::from_content(content_type, &content).map_or(Self::Unknown { kind }, Self::Event),
             _ => Self::Unknown { kind },
+        }
+    }
+}
+
+impl Entry {
+    /// The same, where it may stand in such a conversation; an event that may not is unknown.
+    pub(crate) fn in_conversation(self, conversation: &Conversation) -> Self {
+        match (&self, conversation.known_kind()) {
+            (Self::Event(event), Some(kind)) if event.kind().belongs_to(kind) => self,
+            (Self::Event(_), _) => Self::Unknown { kind: EVENT },
+            (_, _) => self,
+        }
+    }
+
+    /// Whether it counts as unread where somebody else made it: messages, and requests that wait for an answer.
+    pub(crate) const fn counts_as_unread(&self) -> bool {
+        match self {
+            // Read positions are the user's, so the count must not depend on what one device can read.
+            Self::Message { .. } | Self::Sealed { .. } | Self::NotForDevice { .. } => true,
+            Self::Event(event) => matches!(event.kind(), EventKind::FriendRequested),
+            Self::Command { .. } | Self::Recalled | Self::Unknown { .. } => false,
         }
     }
 }
@@ -275,6 +326,9 @@ impl fmt::Debug for Entry {
             }
             Self::Command { about, change } => write!(f, "Command({change:?} about {about})"),
             Self::Recalled => f.write_str("Recalled"),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+            Self::Sealed { content_type, part } => write!(f, "Sealed(type {content_type}, <{} bytes>)", part.len()),
+            Self::NotForDevice { content_type } => write!(f, "NotForDevice(type {content_type})"),
             Self::Unknown { kind } => write!(f, "Unknown({kind})"),
         }
     }
@@ -295,7 +349,14 @@ mod tests {
             Change::Unreact { text: "👍".into() },
         ];
         let commands = changes.into_iter().map(|change| Entry::Command { about: 3, change });
-        commands.chain([Entry::text("secret"), Entry::Recalled, Entry::Unknown { kind: 99 }]).collect()
+        let event = Event::new(EventKind::GroupRenamed, &["bob"], "secret").unwrap();
+        commands
+            .chain([Entry::text("secret"), Entry::Recalled, Entry::Event(event), Entry::Unknown { kind: 99 }])
+            .chain([
+                Entry::Sealed { content_type: 7, part: b"secret".to_vec() },
+                Entry::NotForDevice { content_type: 7 },
+            ])
+            .collect()
     }
 
     #[test]
@@ -324,7 +385,8 @@ mod tests {
             (REACT, 1, b"\xff"),
             (UNREACT, 1, b"a\nb"),
             (REACT, 1, &[b'x'; MAX_REACTION + 1]),
-            (6, 1, b"later"),
+            (EVENT, 0, b"bob"),
+            (9, 1, b"later"),
             (u32::MAX, 0, b""),
         ] {
             assert_eq!(Entry::from_parts(4, parts(kind, about, content)), Entry::Unknown { kind }, "{kind} {about}");

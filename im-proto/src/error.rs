@@ -87,7 +87,9 @@ pub enum Error {
         count: usize,
     },
     /// A conversation of a kind that this packet may not name.
-    #[error("a conversation of kind {kind} has no positions: private (1), group (2) and broadcast (4) have")]
+    #[error(
+        "a conversation of kind {kind} has no positions: private (1), group (2), broadcast (4) and notices (5) have"
+    )]
     ConversationKind {
         /// The kind.
         kind: u32,
@@ -264,6 +266,106 @@ pub enum SignalError {
     },
 }
 
+/// Why a client's wish about a room was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// There is no login: rooms are not kept for later.
+    #[error("not logged in: join again after the login")]
+    Offline,
+    /// It is no room, or its name is not valid.
+    #[error("this is no room, or its name is not valid")]
+    Invalid,
+    /// The connection is in the room, or joins or leaves it just now.
+    #[error("the connection is in the room, or joins or leaves it just now")]
+    UnderWay,
+    /// The connection is not in the room, or leaves it just now.
+    #[error("the connection is not in the room")]
+    NotIn,
+    /// As many rooms as the settings allow.
+    #[error("the connection is in {max} rooms: leave one first")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is no login: requests are not kept for later.
+    #[error("not logged in: requests are not kept for later")]
+    Offline,
+    /// The method is not a valid name, or there is less than a millisecond for it.
+    #[error("the method is not a valid name, or there is less than a millisecond for it")]
+    Invalid,
+    /// The content is over the limit.
+    #[error("the content has {len} bytes, over the limit of {max}")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// As many requests as the settings allow have no answer.
+    #[error("{max} requests have no answer yet: wait for one")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// As many bytes as the settings allow wait for transmission.
+    #[error("earlier requests wait to be transmitted: try again later")]
+    Blocked,
+}
+
+/// Why something of a stream was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// There is no login: streams are not kept for later.
+    #[error("not logged in: streams are not kept for later")]
+    Offline,
+    /// The id is zero, or a name is not valid.
+    #[error("the id of the stream is zero, or a name is not valid")]
+    Invalid,
+    /// The id names a stream that is open.
+    #[error("the id names a stream that is open")]
+    InUse,
+    /// There is no such stream, or it ended.
+    #[error("the stream is not open")]
+    NotOpen,
+    /// As many streams as the settings allow.
+    #[error("{max} streams are open: end one first")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// As many bytes wait as the settings allow.
+    #[error("earlier pieces wait to be transmitted: try again later")]
+    Blocked,
+}
+
+/// Why a room message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// It is for no room, or a name is not valid.
+    #[error("this is no room, or a name is not valid")]
+    Invalid,
+    /// The connection is not in the room.
+    #[error("the connection is not in the room")]
+    NotIn,
+    /// The content is over the limit.
+    #[error("the content has {len} bytes, over the limit of {max}")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+}
+
 /// Why a server's answer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -274,6 +376,14 @@ pub enum AnswerError {
     /// There is no open question that it answers.
     #[error("nothing was asked that this answers")]
     NotAsked,
+    /// The content of the answer is over the limit.
+    #[error("the answer has {len} bytes, over the limit of {max}")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
     /// The messages are of another log than those before: close the connection with
     /// [`RESYNC`](crate::CloseCode::RESYNC), so that the device comes back and is told.
     #[error("messages of epoch {got} were given where epoch {expected} had begun")]

@@ -34,7 +34,12 @@ pub struct FeedItem {
 /// Whether the devices of a user have positions in conversations of this kind. A room keeps none.
 pub(crate) const fn has_positions(conversation: &Conversation) -> bool {
     match conversation.known_kind() {
-        Some(ConversationKind::Private | ConversationKind::Group | ConversationKind::Broadcast) => true,
+        Some(
+            ConversationKind::Private
+            | ConversationKind::Group
+            | ConversationKind::Broadcast
+            | ConversationKind::Notices,
+        ) => true,
         Some(_) | None => false,
     }
 }
@@ -522,6 +527,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_message_loses_its_part_too() {
+        let mut feed = Feed::new(100, 8);
+        feed.question();
+        feed.unread(&[(bob(), 1)], true).unwrap();
+        feed.question();
+        let entry = Entry::Sealed { content_type: 1, part: b"secret".to_vec() };
+        feed.fetched(&bob(), 0, 0, alloc::vec![FeedItem { entry, ..items(1..=1).remove(0) }]).unwrap();
+        feed.recalled(&bob(), 1);
+        assert_eq!(contents(&mut feed), [(1, 5, 0)]);
+    }
+
+    #[test]
     fn more_recalls_than_are_kept_ask_the_log_again() {
         let (mut feed, answer) = asked();
         for seq in 1..=MAX_RECALLED as u64 + 1 {
@@ -544,6 +561,7 @@ mod tests {
         feed.notify(&room, 1);
         assert!(!feed.stored(&room, 1));
         assert_eq!(feed.question(), None);
+        feed.notify(&Conversation::notices("friends"), 1);
         feed.notify(&Conversation::broadcast("news"), 1);
         feed.notify(&Conversation::group("team"), 1);
         assert!(feed.question().is_some());

@@ -18,6 +18,7 @@ mod connection;
 mod endpoint;
 mod entry;
 mod error;
+mod event;
 mod feed;
 mod inbox;
 mod keepalive;
@@ -25,9 +26,13 @@ mod link;
 mod outbox;
 pub mod policy;
 pub mod receipts;
+mod requests;
 mod resume;
 pub mod rights;
+mod rooms;
+mod sealed;
 mod signals;
+mod streams;
 mod tickets;
 mod time;
 mod timer;
@@ -41,13 +46,21 @@ pub use connection::{
 };
 pub use endpoint::{AdmissionError, ConnectionEvent, Endpoint, EndpointConfig, Handle, IDLE_BYTES};
 pub use entry::{Change, Command, Entry, MAX_REACTION, valid_reaction};
-pub use error::{AnswerError, ConnectError, Error, Fault, IssueError, ReadError, SendError, SignalError};
+pub use error::{
+    AnswerError, ConnectError, Error, Fault, IssueError, PostError, ReadError, RequestError, RoomError, SendError,
+    SignalError, StreamError,
+};
+pub use event::{Event, EventKind, MAX_EVENT_TEXT, MAX_EVENT_USERS};
 pub use feed::FeedItem;
 pub use inbox::AckToken;
 pub use link::{Arrival, Negotiated, TicketUse};
 pub use outbox::{Message, PacketId};
+pub use requests::{Request, RequestFailure};
 pub use resume::{LogFacts, MAX_POSITIONS, ReloadReason, ResumeRequest, SessionAnswer};
+pub use rooms::{RoomExit, RoomPost};
+pub use sealed::{PartsError, SealedMessage, SealedPart, SealedParts, SealedSubmission};
 pub use signals::{PeerSignal, PresenceState, Signal};
+pub use streams::{AbortReason, StreamId, StreamOutcome};
 pub use tickets::{AddTicketError, SavedTicket};
 pub use time::Instant;
 pub use timer::Timer;

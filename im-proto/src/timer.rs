@@ -12,7 +12,7 @@ pub enum Timer {
     Ping,
     /// Nothing was heard for too long: the peer is gone.
     Idle,
-    /// A message without an answer is due for another try.
+    /// A message without an answer is due for another try, or the time of a request is over.
     Retry,
     /// A close packet that could not be sent is given up.
     Linger,

@@ -19,11 +19,14 @@ fn command(about: u64, change: Change) -> Entry {
 
 /// Gives the client these entries as the log of a group.
 fn delivered(pair: &mut Pair, items: Vec<FeedItem>) -> Vec<Delivery> {
-    let team = Conversation::group("team");
-    pair.server.notify(&team, items.len() as u64);
+    delivered_in(pair, &Conversation::group("team"), items)
+}
+
+fn delivered_in(pair: &mut Pair, log: &Conversation, items: Vec<FeedItem>) -> Vec<Delivery> {
+    pair.server.notify(log, items.len() as u64);
     pair.receive();
-    assert!(matches!(pair.server_events.pop(), Some(ServerEvent::Fetch { conversation, .. }) if conversation == team));
-    pair.server.fetched(&team, 0, items).unwrap();
+    assert!(matches!(pair.server_events.pop(), Some(ServerEvent::Fetch { conversation, .. }) if conversation == *log));
+    pair.server.fetched(log, 0, items).unwrap();
     pair.settle();
     let events = std::mem::take(&mut pair.client_events);
     let delivery = |event| match event {
@@ -33,13 +36,58 @@ fn delivered(pair: &mut Pair, items: Vec<FeedItem>) -> Vec<Delivery> {
     events.into_iter().map(delivery).collect()
 }
 
+fn event(kind: EventKind, users: &[&str], text: &str) -> Entry {
+    Entry::Event(Event::new(kind, users, text).unwrap())
+}
+
 #[test]
-fn a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast() {
+fn events_come_in_their_place_and_only_a_friend_request_of_somebody_else_counts_as_unread() {
+    use EventKind::{FriendAccepted, FriendRequested, GroupCreated, MemberLeft};
+    let unknown = || Entry::Unknown { kind: 6 };
+    for (log, entries) in [
+        (
+            Conversation::group("team"),
+            vec![
+                ("bob", event(GroupCreated, &["alice", "carol"], "Team"), None, false),
+                ("bob", Entry::text("hi"), None, true),
+                ("carol", event(MemberLeft, &["carol"], ""), None, false),
+                ("carol", event(FriendRequested, &["alice"], "forged"), Some(unknown()), false),
+            ],
+        ),
+        (
+            Conversation::notices("friends"),
+            vec![
+                ("carol", event(FriendRequested, &["alice"], "it is me"), None, true),
+                ("alice", event(FriendAccepted, &["carol"], ""), None, false),
+                ("alice", event(FriendRequested, &["dave"], ""), None, false),
+                ("bob", event(GroupCreated, &[], "elsewhere"), Some(unknown()), false),
+            ],
+        ),
+    ] {
+        let mut pair = online();
+        let items = entries.iter().zip(1..).map(|((from, entry, ..), seq)| item(seq, from, entry.clone())).collect();
+        let got = delivered_in(&mut pair, &log, items);
+        assert_eq!(got.len(), entries.len());
+        for (delivery, (from, entry, seen, unread)) in got.into_iter().zip(entries) {
+            assert_eq!(delivery.from, from);
+            assert_eq!(delivery.counts_as_unread(), unread, "{delivery:?}");
+            assert_eq!(delivery.entry, seen.unwrap_or(entry));
+            pair.client.ack(delivery.token);
+        }
+        pair.settle();
+        let acked = ServerEvent::Delivered { conversation: log, up_to: 4, epoch: 0 };
+        assert_eq!(pair.server_events.pop(), Some(acked));
+    }
+}
+
+#[test]
+fn a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast_or_notices() {
     for (to, want) in [
         (Conversation::group("team"), None),
         (Conversation::room("show"), None),
         (Conversation::broadcast("news"), Some(RefusalCode::FORBIDDEN)),
-        (Conversation { kind: 5, id: "x".into() }, Some(RefusalCode::INVALID)),
+        (Conversation::notices("friends"), Some(RefusalCode::FORBIDDEN)),
+        (Conversation { kind: 6, id: "x".into() }, Some(RefusalCode::INVALID)),
     ] {
         let mut pair = online();
         let id = pair.client.send(pair.now, Message { to: to.clone(), ..Message::text("", "hi") }).unwrap();
@@ -55,7 +103,7 @@ fn a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast() {
                     panic!("{to}")
                 };
                 assert_eq!((packet_id, got, pair.client.unanswered()), (id, code, 0));
-                assert!(reason.contains("broadcast") || reason.contains("kind 5"), "{reason}");
+                assert!(["broadcast", "notices", "kind 6"].iter().any(|word| reason.contains(word)), "{reason}");
                 assert_eq!((pair.client.state(), pair.server.state()), (State::Online, State::Online));
             }
         }

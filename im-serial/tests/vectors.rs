@@ -18,6 +18,7 @@ fn unhex(text: &str) -> Vec<u8> {
 fn samples() -> Vec<(Kind, Value)> {
     let bob = json!({"kind": 1, "id": "bob"});
     let team = json!({"kind": 2, "id": "team"});
+    let show = json!({"kind": 3, "id": "show"});
     vec![
         (
             Kind::Login,
@@ -46,6 +47,7 @@ fn samples() -> Vec<(Kind, Value)> {
         (Kind::Recall, json!({"to": bob, "about": 299})),
         (Kind::Edit, json!({"to": team, "about": 1, "content_type": 1, "content": "YmV0dGVy"})),
         (Kind::Reaction, json!({"to": team, "about": 70_000, "text": "👍", "remove": true})),
+        (Kind::SendSealed, json!({"to": bob, "content_type": 1, "parts": "A2JvYgRkZXNrAAAAAQc="})),
         (Kind::Read, json!({"conversation": team, "up_to": 300})),
         (Kind::ReadBy, json!({"conversation": team, "user": "carol", "up_to": u64::MAX})),
         (Kind::DeliveredTo, json!({"conversation": bob, "user": "bob", "up_to": 1})),
@@ -64,6 +66,19 @@ fn samples() -> Vec<(Kind, Value)> {
             Kind::CallNotice,
             json!({"call": "10", "notice": 9, "group": "team", "user": "bob", "device": "desk", "media": 1, "end": 6, "fail": 1, "camera": false, "microphone": true, "users": "dave", "host": "carol", "payload": "AAH/"}),
         ),
+        (Kind::RoomJoin, json!({"room": show})),
+        (Kind::RoomJoined, json!({"room": show})),
+        (Kind::RoomLeave, json!({"room": show})),
+        (Kind::RoomLeft, json!({"room": show, "exit": 2, "reason": "by the host"})),
+        (
+            Kind::RoomMessage,
+            json!({"room": show, "from": "carol", "message_id": "12", "time_ms": 1_700_000_000_123u64, "content_type": 1, "content": "d293", "dropped": 300}),
+        ),
+        (Kind::StreamOpen, json!({"stream": "20", "conversation": bob, "from": "bob", "content_type": 1})),
+        (Kind::StreamDelta, json!({"stream": "20", "offset": 70_000, "content": "d29y"})),
+        (Kind::StreamEnd, json!({"stream": "20", "len": 70_003, "aborted": 2, "seq": 9})),
+        (Kind::Request, json!({"method": "files.put", "content_type": 200, "content": "AAH/", "timeout_ms": 5_000})),
+        (Kind::Response, json!({"content_type": 200, "content": "/wEA"})),
     ]
 }
 

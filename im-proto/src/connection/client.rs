@@ -14,8 +14,9 @@ use im_crypto::{Entropy, ResumptionSecret, ServerPublicKey, TlsExporter};
 use im_serial::Body;
 use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, Refused, Stored};
 
+use self::lanes::Lane;
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State};
+use super::{Connection, State, requests};
 use crate::call::{CallId, CallRefusal, CallState};
 use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
@@ -25,18 +26,25 @@ use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::link::{Heard, Link, Negotiated, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
 use crate::receipts::{Positions, Reads, Whose};
+use crate::requests::{Request, RequestEvent, RequestFailure, Requests};
 use crate::resume::{ReloadReason, SessionAnswer};
+use crate::rooms::{Memberships, RoomExit};
 use crate::signals::{Dropping, PeerSignal};
+use crate::streams::{AbortReason, Incomings, Outgoings, StreamId, StreamOutcome};
 use crate::tickets::{SavedTicket, Shelf};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod commands;
+mod lanes;
 mod receipts;
+mod rooms;
+mod sealed;
 mod signals;
+mod streams;
 
-/// An entry of a conversation that arrived: a message, a command about an earlier one, or what is left of a message that
-/// was recalled. In order within its conversation, and once.
+/// An entry of a conversation that arrived: a message, a command about an earlier one, an event, or what is left of a message
+/// that was recalled. In order within its conversation, and once.
 #[derive(PartialEq, Eq)]
 pub struct Delivery {
     /// The conversation, as this user names it.
@@ -58,10 +66,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Whether the application counts it as unread until the user's read position is at its seq: messages of others only.
-    /// Commands and what is left of recalled messages never do.
+    /// Whether the application counts it as unread until the user's read position is at its seq: messages and friend requests
+    /// of others only. Commands, other events and what is left of recalled messages never do.
     pub const fn counts_as_unread(&self) -> bool {
-        self.entry.is_message() && !self.own
+        self.entry.counts_as_unread() && !self.own
     }
 }
 
@@ -174,6 +182,118 @@ pub enum ClientEvent {
         /// From when on the same would be taken; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// The server let this connection into a room.
+    RoomJoined {
+        /// The join.
+        packet_id: PacketId,
+        /// The room.
+        room: Conversation,
+    },
+    /// The server did not let this connection into a room.
+    RoomRefused {
+        /// The join.
+        packet_id: PacketId,
+        /// The room.
+        room: Conversation,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+        /// From when on another answer is possible; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// This connection is in a room no more: it left, or the server removed it. The end of a connection ends its rooms too,
+    /// without this event.
+    RoomLeft {
+        /// The room.
+        room: Conversation,
+        /// Why.
+        exit: RoomExit,
+        /// For people.
+        reason: String,
+    },
+    /// A message of a room; live only, nothing of it is sent again.
+    RoomMessage {
+        /// The room.
+        room: Conversation,
+        /// Who sent it.
+        from: String,
+        /// The server's id.
+        message_id: u64,
+        /// When the server took it, in Unix milliseconds.
+        time_ms: u64,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+        /// How many messages of this room were dropped since the last one, because this connection was too slow.
+        dropped: u64,
+    },
+    /// Content begins that comes piece by piece while it is made.
+    StreamOpened {
+        /// Names the stream until its end.
+        stream: StreamId,
+        /// Where it belongs.
+        conversation: Conversation,
+        /// Whose content it is.
+        from: String,
+        /// See [`crate::content_type`].
+        content_type: u32,
+    },
+    /// The next piece of a stream, without a hole before it.
+    StreamDelta {
+        /// Which stream.
+        stream: StreamId,
+        /// The piece.
+        content: Vec<u8>,
+    },
+    /// A piece of the stream was missed: there are no more, only its end. Wait for the message of the log.
+    StreamBroken {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// The end of a stream. The end of a connection ends its streams as lost.
+    StreamEnded {
+        /// Which stream.
+        stream: StreamId,
+        /// How.
+        outcome: StreamOutcome,
+    },
+    /// A stream of this client is not wanted, or not any more. The end of a connection ends own streams without this event.
+    StreamRefused {
+        /// Which stream.
+        stream: PacketId,
+        /// Why.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+        /// From when on another one would be taken; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// The server asks for something. Answer with [`Connection::respond`] or [`Connection::refuse_request`] while its time
+    /// lasts; a method that nobody knows with [`RefusalCode::UNKNOWN_METHOD`].
+    Request {
+        /// The server's id of the request.
+        packet_id: PacketId,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A request of this side was answered.
+    Response {
+        /// The request.
+        packet_id: PacketId,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+    },
+    /// A request of this side has no response.
+    RequestFailed {
+        /// The request.
+        packet_id: PacketId,
+        /// Why.
+        failure: RequestFailure,
+    },
     /// A call signal of this client was answered.
     CallAnswered {
         /// The signal.
@@ -209,8 +329,12 @@ pub struct Client {
     signals: Dropping,
     /// Packet ids of the latest signals that were transmitted.
     sent_signals: VecDeque<u64>,
-    /// A signal was transmitted last, not a message: they take turns.
-    signal_last: bool,
+    rooms: Memberships,
+    streams_in: Incomings,
+    streams_out: Outgoings,
+    requests: Requests,
+    /// What was transmitted last of what takes turns.
+    last: Lane,
     login_due: bool,
     send_max: u32,
     /// The session of the last login; 0 before the first.
@@ -238,7 +362,10 @@ impl Connection<Client> {
         let inbox = Inbox::new(config.max_conversations);
         let max_body = config.max_body;
         let (reads, positions) = (Reads::new(config.max_conversations), Positions::new(config.max_conversations));
-        let signals = Dropping::new(config.signal_bytes);
+        let (signals, rooms) = (Dropping::new(config.signal_bytes), Memberships::new(config.rooms_max));
+        let streams_in = Incomings::new(config.streams_max);
+        let streams_out = Outgoings::new(config.streams_max, config.stream_bytes, config.max_content);
+        let requests = Requests::new(config.requests_max, config.request_bytes);
         let role = Client {
             shelf: Shelf::new(config.max_tickets),
             config,
@@ -249,7 +376,11 @@ impl Connection<Client> {
             positions,
             signals,
             sent_signals: VecDeque::new(),
-            signal_last: false,
+            rooms,
+            streams_in,
+            streams_out,
+            requests,
+            last: Lane::Signals,
             login_due: false,
             send_max: 0,
             session: 0,
@@ -338,12 +469,6 @@ impl Connection<Client> {
 }
 
 impl Client {
-    /// Whether a signal is transmitted next, rather than a message.
-    fn signal_is_next(&self, now: Instant) -> bool {
-        let message_is_next = || self.signal_last && self.outbox.next(now, self.send_max).is_some();
-        !self.signals.is_empty() && !message_is_next()
-    }
-
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
         let packet_id = PacketId(id);
         if stored.in_stream {
@@ -363,6 +488,7 @@ impl Client {
             return Ok(());
         }
         let token = self.inbox.token(conversation.clone(), seq);
+        let entry = Entry::from_parts(seq, Parts { kind, about, content_type, content }).in_conversation(&conversation);
         let own = from == self.account;
         events.push_back(ClientEvent::Message(Delivery {
             conversation,
@@ -370,7 +496,7 @@ impl Client {
             message_id,
             seq,
             time_ms,
-            entry: Entry::from_parts(seq, Parts { kind, about, content_type, content }),
+            entry,
             own,
             token,
         }));
@@ -407,7 +533,11 @@ impl Client {
     }
 
     fn refused(&mut self, events: &mut VecDeque<ClientEvent>, now: Instant, id: u64, refused: Refused) {
-        if self.signal_refused(events, id, &refused) {
+        if self.signal_refused(events, id, &refused)
+            || self.room_refused(events, id, &refused)
+            || self.stream_refused(events, id, &refused)
+            || requests::failed(self, events, id, &refused)
+        {
             return;
         }
         let packet_id = PacketId(id);
@@ -431,6 +561,28 @@ impl Machine for Client {
 
     fn closed_event(closed: Closed) -> ClientEvent {
         ClientEvent::Closed(closed)
+    }
+
+    fn request_event(event: RequestEvent) -> ClientEvent {
+        match event {
+            RequestEvent::Asked { packet_id, request } => ClientEvent::Request { packet_id, request },
+            RequestEvent::Answered { packet_id, content_type, content } => {
+                ClientEvent::Response { packet_id, content_type, content }
+            }
+            RequestEvent::Failed { packet_id, failure } => ClientEvent::RequestFailed { packet_id, failure },
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
+    fn request_id(&mut self) -> PacketId {
+        self.outbox.take_id()
+    }
+
+    fn max_content(&self) -> usize {
+        self.config.max_content
     }
 
     fn on_hello(
@@ -487,6 +639,34 @@ impl Machine for Client {
             (State::Online | State::Closing, body @ (Body::Typing(_) | Body::Presence(_) | Body::CallNotice(_))) => {
                 self.peer_signal(core, events, body)
             }
+            (State::Online | State::Closing, Body::RoomJoined(body)) => {
+                self.room_joined(events, id, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::RoomLeft(body)) => {
+                self.room_left(events, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::RoomMessage(body)) => self.room_message(events, body),
+            (State::Online | State::Closing, Body::StreamOpen(body)) => self.stream_open(core, events, body),
+            (State::Online | State::Closing, Body::StreamDelta(body)) => {
+                self.stream_delta(core, events, body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::StreamEnd(body)) => {
+                self.stream_end(core, events, &body);
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Request(body)) => {
+                if let Err((code, reason)) = requests::asked(self, events, now, id, body) {
+                    self.requests.refuse(id, requests::refused(code, reason, None));
+                }
+                Ok(())
+            }
+            (State::Online | State::Closing, Body::Response(body)) => {
+                requests::answered(self, core, events, id, body);
+                Ok(())
+            }
             (State::Online | State::Closing, Body::ReadBy(body)) => self.read_by(events, body),
             (State::Online | State::Closing, Body::DeliveredTo(body)) => self.delivered_to(events, body),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -533,24 +713,11 @@ impl Machine for Client {
     }
 
     fn next_message(&self, state: State, now: Instant) -> Option<Offer<'_>> {
-        if state != State::Online {
-            return None;
-        }
-        let (id, body) = if self.signal_is_next(now) {
-            self.signals.next()?
-        } else {
-            self.outbox.next(now, self.send_max).map(|(id, body)| (id.0, body))?
-        };
-        Some((id, Cow::Borrowed(body)))
+        if state == State::Online { self.in_turn(now) } else { None }
     }
 
     fn message_sent(&mut self, core: &mut Core, id: u64, now: Instant) {
-        self.signal_last = self.signal_is_next(now);
-        if self.signal_last {
-            self.signal_sent();
-        } else if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {
-            core.stats.retries += 1;
-        }
+        self.sent_in_turn(core, id, now);
     }
 
     fn message_too_large(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, id: u64) {
@@ -560,6 +727,31 @@ impl Machine for Client {
                 packet_id: PacketId(id),
                 code: RefusalCode::TOO_LARGE,
                 reason: "the signal is over the server's packet limit".into(),
+                retry_after: None,
+            });
+            return;
+        }
+        if self.rooms.next().is_some_and(|(said, _)| said == id) {
+            self.rooms.sent();
+            let reason = "the room's name is over the server's packet limit".into();
+            let refused = Refused { code: u32::from(RefusalCode::TOO_LARGE.0), reason, ..Refused::default() };
+            self.room_refused(events, id, &refused);
+            return;
+        }
+        if self.requests.next().is_some_and(|(request, _)| request == id) {
+            if let Some(own) = self.requests.too_large() {
+                let reason = "the request is over the server's packet limit".into();
+                let failure = RequestFailure::Refused { code: RefusalCode::TOO_LARGE, reason, retry_after: None };
+                events.push_back(ClientEvent::RequestFailed { packet_id: PacketId(own), failure });
+            }
+            return;
+        }
+        if self.streams_out.next().is_some_and(|(stream, _)| stream == id) {
+            self.streams_out.forget(id);
+            events.push_back(ClientEvent::StreamRefused {
+                stream: PacketId(id),
+                code: RefusalCode::TOO_LARGE,
+                reason: "a piece of the stream is over the server's packet limit".into(),
                 retry_after: None,
             });
             return;
@@ -576,22 +768,28 @@ impl Machine for Client {
     }
 
     fn on_retry_timer(&mut self, _core: &mut Core, events: &mut VecDeque<ClientEvent>, now: Instant) {
+        requests::expire(self, events, now);
         while let Some(packet_id) = self.outbox.expire(now) {
             events.push_back(ClientEvent::Unknown { packet_id });
         }
     }
 
     fn retry_at(&self, _now: Instant) -> Option<Instant> {
-        self.outbox.due()
+        self.outbox.due().into_iter().chain(self.requests.due()).min()
     }
 
-    fn on_closed(&mut self, closed: &Closed) {
+    fn on_closed(&mut self, events: &mut VecDeque<ClientEvent>, closed: &Closed) {
+        requests::lost(self, events);
+        self.streams_out.clear();
+        let outcome = StreamOutcome::Aborted(AbortReason::Lost);
+        events.extend(self.streams_in.clear().map(|id| ClientEvent::StreamEnded { stream: StreamId(id), outcome }));
         // A ticket that opened the channel and was not enough for the login: the others are worth no more.
         let refused = matches!(closed.code, CloseCode::LOGIN_REQUIRED | CloseCode::LOGIN_REFUSED);
         if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {
             self.shelf.clear();
         }
         self.login_due = false;
+        self.rooms.clear();
         self.resumption = None;
         self.outbox.disconnected();
     }

@@ -1,7 +1,9 @@
 //! The state machine of one connection, driven by the caller.
 
 mod client;
+mod requests;
 mod server;
+mod turns;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -21,6 +23,8 @@ use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
 use crate::link::bundle::{self, Item};
 use crate::link::{Draft, Incoming, Link, MIN_SEALED, NotWritten, Opened};
+use crate::outbox::PacketId;
+use crate::requests::{RequestEvent, Requests};
 use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
@@ -88,6 +92,14 @@ pub struct Stats {
     pub dropped_receipts: u64,
     /// Signals that were dropped because too many waited, or the connection ended.
     pub dropped_signals: u64,
+    /// Room messages that were dropped because too many waited.
+    pub dropped_room_messages: u64,
+    /// Streams that were broken off because the reader was too slow (server), or of which a piece or all was missed (client).
+    pub broken_streams: u64,
+    /// Pieces of streams that were dropped because nobody knows the stream.
+    pub dropped_deltas: u64,
+    /// Answers to requests that nobody waited for, or not any more.
+    pub late_responses: u64,
     /// Times that this side changed its key within a connection.
     pub key_updates: u64,
 }
@@ -110,6 +122,16 @@ pub(crate) mod machine {
         type Event;
         #[doc(hidden)]
         fn closed_event(closed: Closed) -> Self::Event;
+        #[doc(hidden)]
+        fn request_event(event: RequestEvent) -> Self::Event;
+        #[doc(hidden)]
+        fn requests(&mut self) -> &mut Requests;
+        /// A packet id that no other packet of this side has.
+        #[doc(hidden)]
+        fn request_id(&mut self) -> PacketId;
+        /// The largest content, in bytes.
+        #[doc(hidden)]
+        fn max_content(&self) -> usize;
         /// A packet of the handshake. What it opened, if it did.
         #[doc(hidden)]
         fn on_hello(
@@ -160,7 +182,7 @@ pub(crate) mod machine {
         #[doc(hidden)]
         const PINGS: bool;
         #[doc(hidden)]
-        fn on_closed(&mut self, closed: &Closed);
+        fn on_closed(&mut self, events: &mut VecDeque<Self::Event>, closed: &Closed);
         /// Gives back the memory of queues that were longer once.
         #[doc(hidden)]
         fn rest(&mut self);
@@ -202,7 +224,7 @@ use machine::{Closing, Core, Machine};
 /// |---|---|---|
 /// | bytes in | [`handle_input`](Self::handle_input), [`handle_eof`](Self::handle_eof) | the transport has bytes, or ended |
 /// | time in | [`handle_timeout`](Self::handle_timeout) | the moment of [`poll_timeout`](Self::poll_timeout) came |
-/// | commands | `connect`, `send`, `command`, `read`, `signal`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
+/// | commands | `connect`, `send`, `command`, `read`, `signal`, `join_room`, `open_stream`, `request`, `ack`; `accept_login`, `stored`, `fetched`, ...; [`close`](Self::close) | any time |
 /// | events out | [`poll_event`](Self::poll_event) | after any of the above, until `None` |
 /// | bytes out | [`poll_transmit`](Self::poll_transmit) | after any of the above, until `None` |
 /// | time out | [`poll_timeout`](Self::poll_timeout) | before waiting |
@@ -669,7 +691,7 @@ impl<R: Role> Connection<R> {
         self.core.clear.clear();
         (self.core.ping_due, self.core.pong_due) = (false, false);
         self.core.timers.clear_all();
-        self.role.on_closed(&closed);
+        self.role.on_closed(&mut self.events, &closed);
         self.events.push_back(R::closed_event(closed));
     }
 

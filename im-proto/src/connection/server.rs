@@ -14,12 +14,12 @@ use core::time::Duration;
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, Delivered, Refused, Stored};
+use im_serial::body::{Conversation, Delivered, Request as RequestBody, RoomJoin, RoomLeave, Stored};
 
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State};
-use crate::budget::Budgets;
+use super::{Connection, State, requests, turns};
+use crate::budget::{Budgets, Operation};
 use crate::close::{Closed, RefusalCode};
 use crate::config::{ServerConfig, valid_name};
 use crate::entry::Command;
@@ -28,13 +28,19 @@ use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::link::{Arrival, Link, Negotiated, Opened, Taken, TicketUse};
 use crate::outbox::PacketId;
 use crate::receipts::{Positions, Receipts};
+use crate::requests::{Request, RequestEvent, RequestFailure, Requests};
 use crate::resume::ResumeRequest;
+use crate::rooms::Rooms;
+use crate::sealed::SealedSubmission;
 use crate::signals::{Dropping, Signal};
+use crate::streams::{Incomings, Outgoings, StreamOutcome};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod receipts;
+mod rooms;
 mod signals;
+mod streams;
 mod submit;
 
 /// A message that a client wants stored.
@@ -78,6 +84,10 @@ pub enum ServerEvent {
     /// Store it, then answer with [`Connection::stored`] or [`Connection::refused`]. Who may send where is the
     /// application's to decide; [`crate::rights`] helps.
     Message(Submission),
+    /// A message whose parts are encrypted for a device each. Store it as one entry, all parts with it, and answer as for a
+    /// message; what identifies it over retries covers all parts. Each device gets only its own part, see
+    /// [`SealedParts::entry`](crate::SealedParts::entry).
+    Sealed(SealedSubmission),
     /// A command about an earlier entry. Put it into the log at a place of its own, then answer as for a message. Who may is
     /// the application's to decide; [`crate::rights`] helps. From a recall on the places of the message and of each edit of
     /// it are [`Entry::Recalled`](crate::Entry::Recalled) for every device.
@@ -121,6 +131,68 @@ pub enum ServerEvent {
         /// What.
         signal: Signal,
     },
+    /// The client wants to come into a room. Answer with [`Connection::accept_join`] or [`Connection::refuse_join`].
+    RoomJoin {
+        /// The sender's id of the join.
+        packet_id: PacketId,
+        /// The room; a valid name, and none that the connection is in.
+        room: Conversation,
+    },
+    /// The connection is in a room no more: the client left, or the connection ends. Not for a room that the application took
+    /// it out of.
+    RoomLeft {
+        /// The room.
+        room: Conversation,
+    },
+    /// The client begins a stream. Tell those whom it concerns with [`Connection::open_stream`], under an id that is unique
+    /// there, or refuse with [`Connection::refuse_stream`]. Who may write where is the application's to decide.
+    StreamOpened {
+        /// Names the stream on this connection.
+        stream: PacketId,
+        /// Where to: a valid name of a private conversation, a group or a room.
+        conversation: Conversation,
+        /// See [`crate::content_type`].
+        content_type: u32,
+    },
+    /// The next piece of a stream, without a hole before it.
+    StreamDelta {
+        /// Which stream.
+        stream: PacketId,
+        /// The piece; not empty.
+        content: Vec<u8>,
+    },
+    /// The end of a stream of the client, also because it went over a limit, broke a rule, or the connection ended: exactly once
+    /// for each that the application did not refuse.
+    StreamEnded {
+        /// Which stream.
+        stream: PacketId,
+        /// How; of a complete one the seq is 0, which the application sets if it stores the content.
+        outcome: StreamOutcome,
+    },
+    /// The client asks for something. Answer with [`Connection::respond`] or [`Connection::refuse_request`] while its time
+    /// lasts; a method that nobody knows with [`RefusalCode::UNKNOWN_METHOD`].
+    Request {
+        /// The client's id of the request.
+        packet_id: PacketId,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A request of this side was answered.
+    Response {
+        /// The request.
+        packet_id: PacketId,
+        /// See [`crate::content_type`].
+        content_type: u32,
+        /// The content.
+        content: Vec<u8>,
+    },
+    /// A request of this side has no response.
+    RequestFailed {
+        /// The request.
+        packet_id: PacketId,
+        /// Why.
+        failure: RequestFailure,
+    },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`] to every device of the
     /// user, this one included, and to whom else it concerns. Between two heartbeats of a connection higher than before,
@@ -157,6 +229,14 @@ pub struct Server {
     feed: Feed,
     receipts: Receipts,
     signals: Dropping,
+    rooms: Rooms,
+    streams_in: Incomings,
+    streams_out: Outgoings,
+    requests: Requests,
+    /// The packet id of the latest request.
+    latest_request: u64,
+    /// Packets that were transmitted since the last one of a room.
+    since_room: u8,
     /// Users whose presence this device wants to be told of.
     watched: BTreeSet<String>,
     /// Signals that may still be refused, and whom they watch.
@@ -191,6 +271,10 @@ impl Connection<Server> {
         let login_timeout = config.login_timeout;
         let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
         let signals = Dropping::new(config.signal_bytes);
+        let rooms = Rooms::new(config.rooms_max, config.room_bytes);
+        let streams_in = Incomings::new(config.streams_max);
+        let streams_out = Outgoings::new(config.streams_max, config.stream_bytes, config.max_content);
+        let requests = Requests::new(config.requests_max, config.request_bytes);
         let role = Server {
             config,
             client_key: None,
@@ -202,6 +286,12 @@ impl Connection<Server> {
             identity: None,
             receipts,
             signals,
+            rooms,
+            streams_in,
+            streams_out,
+            requests,
+            latest_request: 0,
+            since_room: 0,
             watched: BTreeSet::new(),
             refusable: VecDeque::new(),
             budgets: None,
@@ -325,22 +415,46 @@ enum Lane {
     Feed,
     Receipts,
     Signals,
+    Streams,
+    Requests,
+    /// Behind the others, which each room message lets [`BEFORE_ROOM`] packets go before.
+    Rooms,
 }
 
 impl Lane {
-    const ALL: [Self; 3] = [Self::Feed, Self::Receipts, Self::Signals];
+    /// Those that are equal.
+    const ALL: [Self; 5] = [Self::Feed, Self::Receipts, Self::Signals, Self::Streams, Self::Requests];
 }
+
+/// What is for this user alone goes before what is for everybody in a room: so many packets of it for one of a room.
+const BEFORE_ROOM: u8 = 4;
 
 impl Server {
     /// Whose turn it is: the next lane after the last one that has something.
     fn lane(&self) -> Option<Lane> {
-        let last = Lane::ALL.iter().position(|lane| *lane == self.last).unwrap_or(0);
-        let turns = Lane::ALL.iter().cycle().skip(last + 1).take(Lane::ALL.len()).copied();
-        turns.into_iter().find(|lane| match lane {
+        let room = (!self.rooms.is_empty()).then_some(Lane::Rooms);
+        if room.is_some() && self.since_room >= BEFORE_ROOM {
+            return room;
+        }
+        let own = turns::next(&Lane::ALL, self.last, |lane| match lane {
             Lane::Feed => self.feed.next().is_some(),
             Lane::Receipts => !self.receipts.is_empty(),
             Lane::Signals => !self.signals.is_empty(),
-        })
+            Lane::Streams => !self.streams_out.is_empty(),
+            Lane::Requests => !self.requests.is_empty(),
+            Lane::Rooms => false,
+        });
+        own.or(room)
+    }
+
+    /// What is not acceptable costs as much as what is.
+    fn request(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, body: RequestBody) {
+        let bytes = u32::try_from(body.content.len()).unwrap_or(u32::MAX);
+        if self.spend(now, id, Operation::Message { bytes })
+            && let Err((code, reason)) = requests::asked(self, events, now, id, body)
+        {
+            self.refuse(id, code, reason, false);
+        }
     }
 
     fn refuse(&mut self, id: u64, code: RefusalCode, reason: &str, retry: bool) {
@@ -349,12 +463,7 @@ impl Server {
 
     /// Refuses; with a wait the same packet may be sent again after it.
     fn refuse_for(&mut self, id: u64, code: RefusalCode, reason: &str, wait: Option<Duration>) {
-        let reason = crate::close::cut_reason(reason.into());
-        // Rounded up: a peer that waits as long as it was told must not be early.
-        let millis = wait.unwrap_or_default().as_micros().div_ceil(1000);
-        let retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX);
-        let refused = Refused { code: u32::from(code.0), reason, retry: wait.is_some(), retry_after_ms };
-        self.answers.push_back((id, refused.into()));
+        self.answers.push_back((id, requests::refused(code, reason, wait).into()));
     }
 }
 
@@ -373,6 +482,29 @@ impl Machine for Server {
 
     fn closed_event(closed: Closed) -> ServerEvent {
         ServerEvent::Closed(closed)
+    }
+
+    fn request_event(event: RequestEvent) -> ServerEvent {
+        match event {
+            RequestEvent::Asked { packet_id, request } => ServerEvent::Request { packet_id, request },
+            RequestEvent::Answered { packet_id, content_type, content } => {
+                ServerEvent::Response { packet_id, content_type, content }
+            }
+            RequestEvent::Failed { packet_id, failure } => ServerEvent::RequestFailed { packet_id, failure },
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
+    fn request_id(&mut self) -> PacketId {
+        self.latest_request += 1;
+        PacketId(self.latest_request)
+    }
+
+    fn max_content(&self) -> usize {
+        self.config.max_content
     }
 
     fn on_hello(
@@ -416,6 +548,10 @@ impl Machine for Server {
                 self.submit(events, now, id, send);
                 Ok(())
             }
+            (State::Online, Body::SendSealed(body)) => {
+                self.submit_sealed(events, now, id, body);
+                Ok(())
+            }
             (State::Online, Body::Recall(body)) => {
                 self.command(events, now, id, body.into());
                 Ok(())
@@ -453,6 +589,40 @@ impl Machine for Server {
                 self.call_signal(events, now, id, body);
                 Ok(())
             }
+            (State::Online, Body::RoomJoin(RoomJoin { room })) => {
+                self.room_join(events, now, id, room);
+                Ok(())
+            }
+            (State::Online, Body::RoomLeave(RoomLeave { room })) => {
+                self.room_leave(events, now, id, room);
+                Ok(())
+            }
+            (State::Online, Body::StreamOpen(body)) => {
+                self.stream_open(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::StreamDelta(body)) => {
+                self.stream_delta(core, events, now, body);
+                Ok(())
+            }
+            (State::Online, Body::StreamEnd(body)) => {
+                self.stream_end(events, &body);
+                Ok(())
+            }
+            (State::Online, Body::Request(body)) => {
+                self.request(events, now, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Response(body)) => {
+                requests::answered(self, core, events, id, body);
+                Ok(())
+            }
+            (State::Online, Body::Refused(body)) => {
+                if !requests::failed(self, events, id, &body) {
+                    core.stats.late_responses += 1;
+                }
+                Ok(())
+            }
             // What arrives behind our own close is dropped.
             (State::Closing, _) => Ok(()),
             (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
@@ -484,6 +654,12 @@ impl Machine for Server {
             Lane::Feed => Cow::Borrowed(self.feed.next()?),
             Lane::Receipts => Cow::Owned(self.receipts.next()?),
             Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
+            Lane::Streams => Cow::Owned(self.streams_out.next()?.1),
+            Lane::Requests => {
+                let (id, body) = self.requests.next()?;
+                return Some((id, Cow::Borrowed(body)));
+            }
+            Lane::Rooms => self.rooms.next()?,
         };
         Some((0, body))
     }
@@ -494,8 +670,15 @@ impl Machine for Server {
             Lane::Feed => self.feed.transmitted(),
             Lane::Receipts => self.receipts.sent(),
             Lane::Signals => self.signals.pop(),
+            Lane::Streams => self.streams_out.sent(),
+            Lane::Requests => self.requests.sent(),
+            Lane::Rooms => {
+                self.rooms.sent();
+                self.since_room = 0;
+                return;
+            }
         }
-        self.last = lane;
+        (self.last, self.since_room) = (lane, self.since_room.saturating_add(1));
     }
 
     fn message_too_large(&mut self, core: &mut Core, _events: &mut VecDeque<ServerEvent>, id: u64) {
@@ -515,13 +698,18 @@ impl Machine for Server {
         })
     }
 
-    fn on_retry_timer(&mut self, _core: &mut Core, _events: &mut VecDeque<ServerEvent>, _now: Instant) {}
-
-    fn retry_at(&self, _now: Instant) -> Option<Instant> {
-        None
+    fn on_retry_timer(&mut self, _core: &mut Core, events: &mut VecDeque<ServerEvent>, now: Instant) {
+        requests::expire(self, events, now);
     }
 
-    fn on_closed(&mut self, _closed: &Closed) {
+    fn retry_at(&self, _now: Instant) -> Option<Instant> {
+        self.requests.due()
+    }
+
+    fn on_closed(&mut self, events: &mut VecDeque<ServerEvent>, _closed: &Closed) {
+        requests::lost(self, events);
+        self.streams_lost(events);
+        events.extend(self.rooms.clear().map(|room| ServerEvent::RoomLeft { room }));
         (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();

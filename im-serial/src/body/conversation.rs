@@ -15,6 +15,8 @@ pub enum ConversationKind {
     Room = 3,
     /// A channel that only the service writes.
     Broadcast = 4,
+    /// What the service tells this user alone; only the service writes it.
+    Notices = 5,
 }
 
 impl ConversationKind {
@@ -31,6 +33,7 @@ impl ConversationKind {
             2 => Some(Self::Group),
             3 => Some(Self::Room),
             4 => Some(Self::Broadcast),
+            5 => Some(Self::Notices),
             _ => None,
         }
     }
@@ -42,17 +45,20 @@ impl ConversationKind {
             Self::Group => "group",
             Self::Room => "room",
             Self::Broadcast => "broadcast",
+            Self::Notices => "notices",
         }
     }
 }
 
 wire_struct! {
-    /// A conversation as one of its members names it: a private one by the other user, all others by their id.
+    /// A conversation as one of its members names it: a private one by the other user, all others by their id. Notices are
+    /// always those of the user who names them.
     #[derive(Eq, PartialOrd, Ord, Hash)]
     Conversation {
         /// See [`ConversationKind`].
         1 [uint32] kind: u32;
-        /// The other user's id, for a private conversation; otherwise the id of the group, room or channel.
+        /// The other user's id, for a private conversation; otherwise the id of the group, room or channel, or which of the
+        /// user's own notices.
         2 [string] id: String as "crate::text::string";
     }
 }
@@ -96,6 +102,16 @@ impl Conversation {
     /// ```
     pub fn broadcast(id: impl Into<String>) -> Self {
         Self::new(ConversationKind::Broadcast, id)
+    }
+
+    /// What the service tells the user who names it: a log of that user alone.
+    ///
+    /// ```
+    /// # use im_serial::body::Conversation;
+    /// assert_eq!(Conversation::notices("friends").to_string(), "notices:friends");
+    /// ```
+    pub fn notices(id: impl Into<String>) -> Self {
+        Self::new(ConversationKind::Notices, id)
     }
 
     fn new(kind: ConversationKind, id: impl Into<String>) -> Self {

@@ -199,6 +199,15 @@ bodies! {
         /// Take it away.
         4 [bool] remove: bool;
     }
+    /// A message whose content is encrypted for each device of its own; the server keeps the parts apart and cannot read them.
+    SendSealed = 40 {
+        /// Where to.
+        1 [message, required] to: Conversation;
+        /// What the content is once it is decrypted, as in `Send`.
+        2 [uint32] content_type: u32;
+        /// The parts, in the layout of the specification.
+        3 [bytes = "vec"] parts: Vec<u8> as "crate::text::bytes";
+    }
     /// The user has read the conversation up to and including `up_to`; what came later stays unread.
     Read = 48 {
         /// The conversation, as this device names it.
@@ -321,5 +330,95 @@ bodies! {
         12 [string] host: String as "crate::text::string";
         /// An offer, answer or candidate.
         13 [bytes = "vec"] payload: Vec<u8> as "crate::text::bytes";
+    }
+    /// Asks to come into a room.
+    RoomJoin = 72 {
+        /// The room.
+        1 [message, required] room: Conversation;
+    }
+    /// The connection is in the room; answers the join whose packet id the header repeats.
+    RoomJoined = 73 {
+        /// The room.
+        1 [message, required] room: Conversation;
+    }
+    /// Leaves a room.
+    RoomLeave = 74 {
+        /// The room.
+        1 [message, required] room: Conversation;
+    }
+    /// The connection is in the room no more: it left, or the server removed it.
+    RoomLeft = 75 {
+        /// The room.
+        1 [message, required] room: Conversation;
+        /// Why: 0 it left, 1 removed, 2 banned, 3 the room was closed; 128 to 191 belong to applications.
+        2 [uint32] exit: u32;
+        /// For people.
+        3 [string] reason: String as "crate::text::string";
+    }
+    /// A message of a room. It is delivered once, or dropped where the reader is too slow.
+    RoomMessage = 76 {
+        /// The room.
+        1 [message, required] room: Conversation;
+        /// Who sent it.
+        2 [string] from: String as "crate::text::string";
+        /// The server's id of the message.
+        3 [uint64] message_id: u64 as "crate::text::id";
+        /// When the server took it, in Unix milliseconds.
+        4 [uint64] time_ms: u64;
+        /// What the content is, as in `Send`.
+        5 [uint32] content_type: u32;
+        /// The content.
+        6 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        /// How many messages of this room were dropped since the last one that this connection got.
+        7 [uint64] dropped: u64;
+    }
+    /// Content begins that comes piece by piece. Nothing of a stream is stored.
+    StreamOpen = 80 {
+        /// Names the stream on this connection, for the side that opens it.
+        1 [uint64] stream: u64 as "crate::text::id";
+        /// Where it belongs, as sender or receiver names it.
+        2 [message, required] conversation: Conversation;
+        /// Whose content it is; empty from a client.
+        3 [string] from: String as "crate::text::string";
+        /// What the content is, as in `Send`.
+        4 [uint32] content_type: u32;
+    }
+    /// The next piece of a stream.
+    StreamDelta = 81 {
+        /// Which stream.
+        1 [uint64] stream: u64 as "crate::text::id";
+        /// How many bytes of the stream come before this piece.
+        2 [uint64] offset: u64;
+        /// The piece.
+        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+    }
+    /// The end of a stream.
+    StreamEnd = 82 {
+        /// Which stream.
+        1 [uint64] stream: u64 as "crate::text::id";
+        /// How many bytes the stream had in all.
+        2 [uint64] len: u64;
+        /// 0 it is complete; otherwise why it is not: 1 cancelled, 2 its source was lost, 3 over a limit, 4 other.
+        3 [uint32] aborted: u32;
+        /// The seq of the stored message that has the whole content; 0: there is none.
+        4 [uint64] seq: u64;
+    }
+    /// Asks the other side to do something. Answered once, by a response or a refusal with the same packet id.
+    Request = 88 {
+        /// What to do; a name.
+        1 [string] method: String as "crate::text::string";
+        /// What the content is, as in `Send`.
+        2 [uint32] content_type: u32;
+        /// The content.
+        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        /// For how many milliseconds an answer is waited for, from 1.
+        4 [uint32] timeout_ms: u32;
+    }
+    /// The answer to the request whose packet id the header repeats.
+    Response = 89 {
+        /// What the content is, as in `Send`.
+        1 [uint32] content_type: u32;
+        /// The content.
+        2 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
     }
 }

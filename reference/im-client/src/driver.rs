@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use getrandom::SysRng;
 use im_proto::{
-    AckToken, ClientEvent, CloseCode, Closed, ClosedBy, ConfigError, Connection, Entropy, PacketId, SendError,
+    AckToken, ClientEvent, CloseCode, Closed, ClosedBy, ConfigError, Connection, Entropy, PacketId, RefusalCode,
+    SendError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -246,12 +247,29 @@ impl Driver {
                 // The connection keeps it and comes back with it; this client stores nothing.
                 ClientEvent::Ticket { .. } => {}
                 ClientEvent::Closed(closed) => return Some(closed),
-                // This client says no read positions and no signals, and has no events for receipts yet.
+                ClientEvent::Request { packet_id, .. } => {
+                    let reason = "this client answers no requests";
+                    // A request whose time is over needs no answer.
+                    let _ = self.connection.refuse_request(packet_id, RefusalCode::UNKNOWN_METHOD, reason, None);
+                }
+                // This client says no read positions and no signals, is in no room and asks nothing, and has no events for receipts and
+                // streams yet.
                 ClientEvent::ReadBy { .. }
                 | ClientEvent::DeliveredTo { .. }
                 | ClientEvent::Signal(_)
                 | ClientEvent::SignalRefused { .. }
-                | ClientEvent::CallAnswered { .. } => {}
+                | ClientEvent::CallAnswered { .. }
+                | ClientEvent::RoomJoined { .. }
+                | ClientEvent::RoomRefused { .. }
+                | ClientEvent::RoomLeft { .. }
+                | ClientEvent::RoomMessage { .. }
+                | ClientEvent::StreamOpened { .. }
+                | ClientEvent::StreamDelta { .. }
+                | ClientEvent::StreamBroken { .. }
+                | ClientEvent::StreamEnded { .. }
+                | ClientEvent::StreamRefused { .. }
+                | ClientEvent::Response { .. }
+                | ClientEvent::RequestFailed { .. } => {}
                 other => tracing::warn!(?other, "an event that this client does not know"),
             }
         }
@@ -290,7 +308,7 @@ impl Driver {
             Err(SendError::TooLarge { max, .. }) => drop(outcome.send(Err(SendFailure::TooLarge { max }))),
             Err(SendError::InvalidTarget(_)) => drop(outcome.send(Err(SendFailure::InvalidTarget))),
             Err(error) => {
-                let refused = SendFailure::Refused { code: im_proto::RefusalCode::INVALID, reason: error.to_string() };
+                let refused = SendFailure::Refused { code: RefusalCode::INVALID, reason: error.to_string() };
                 drop(outcome.send(Err(refused)));
             }
         }

@@ -40,6 +40,11 @@ pub(crate) fn content(delivery: &Delivery) -> String {
             other => format!("[{} #{about}]", other.name()),
         },
         Entry::Recalled => "[recalled]".into(),
+        Entry::Event(event) => {
+            format!("[{}: {}] {}", event.kind().name(), clean(&event.users().join(", ")), clean(event.text()))
+        }
+        Entry::Sealed { part, .. } => format!("[a sealed message of {} bytes]", part.len()),
+        Entry::NotForDevice { .. } => "[a sealed message for other devices]".into(),
         Entry::Unknown { kind } => format!("[an entry of kind {kind}]"),
         _ => "[an entry that this program does not know]".into(),
     }

@@ -4,7 +4,10 @@
 mod common;
 
 use common::TestServer;
-use im_proto::{ClientEvent, Command, Conversation, Message, PacketId, RefusalCode, Signal, call};
+use im_proto::{
+    ClientEvent, Command, Conversation, Message, PacketId, RefusalCode, Request, RequestFailure, SealedMessage,
+    SealedParts, Signal, call,
+};
 
 /// The refusal of this packet, past everything else.
 async fn refusal(client: &mut common::Peer, id: PacketId) -> (RefusalCode, String) {
@@ -12,6 +15,9 @@ async fn refusal(client: &mut common::Peer, id: PacketId) -> (RefusalCode, Strin
         match client.event().await {
             ClientEvent::Refused { packet_id, code, reason }
             | ClientEvent::SignalRefused { packet_id, code, reason, .. }
+            | ClientEvent::RoomRefused { packet_id, code, reason, .. }
+            | ClientEvent::StreamRefused { stream: packet_id, code, reason, .. }
+            | ClientEvent::RequestFailed { packet_id, failure: RequestFailure::Refused { code, reason, .. } }
                 if packet_id == id =>
             {
                 return (code, reason);
@@ -55,6 +61,20 @@ async fn groups_rooms_broadcasts_commands_and_signals_are_refused_by_name() {
         let (code, reason) = refusal(&mut alice, id).await;
         assert!(code == RefusalCode::INVALID && reason.contains("signals"), "{code}: {reason}");
     }
+    let bob = Conversation::private("bob");
+    let parts = SealedParts::new(&[("bob", "desk", "x")]).unwrap();
+    let sealed = SealedMessage { to: bob.clone(), content_type: 1, parts };
+    for (id, code, word) in [
+        (alice.connection.send_sealed(now, sealed).unwrap(), RefusalCode::INVALID, "sealed"),
+        (alice.connection.join_room(&Conversation::room("show")).unwrap(), RefusalCode::INVALID, "rooms"),
+        (alice.connection.open_stream(&bob, 1).unwrap(), RefusalCode::INVALID, "streams"),
+    ] {
+        let (got, reason) = refusal(&mut alice, id).await;
+        assert!(got == code && reason.contains(word), "{got}: {reason}");
+    }
+    let request = Request::new("time", Vec::new(), std::time::Duration::from_secs(60));
+    let id = alice.connection.request(now, &request).unwrap();
+    assert_eq!(refusal(&mut alice, id).await.0, RefusalCode::UNKNOWN_METHOD);
     alice.send("bob", "still here");
     assert_eq!(alice.stored().await.1, 1);
 }

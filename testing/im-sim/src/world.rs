@@ -622,6 +622,7 @@ impl World {
         Ok(busy)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the world does not do is an error")]
     fn client_event(&mut self, index: usize, event: ClientEvent) -> Outcome {
         let client = &mut self.clients[index];
         match event {
@@ -734,6 +735,7 @@ impl World {
         Ok(busy)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the world does not do is an error")]
     fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
         let text = |error: AnswerError| error.to_string();

@@ -39,6 +39,14 @@ const OF_SERVERS: &[Kind] = &[
     Kind::Presence,
     Kind::CallAnswer,
     Kind::CallNotice,
+    Kind::RoomJoined,
+    Kind::RoomLeft,
+    Kind::RoomMessage,
+    Kind::StreamOpen,
+    Kind::StreamDelta,
+    Kind::StreamEnd,
+    Kind::Request,
+    Kind::Response,
 ];
 
 #[test]

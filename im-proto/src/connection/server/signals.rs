@@ -158,8 +158,16 @@ impl Server {
 
     /// Takes what an operation costs, or refuses it and says when to come back.
     pub(super) fn spend(&mut self, now: Instant, id: u64, operation: Operation) -> bool {
+        self.spend_or_drop(now, id, true, operation)
+    }
+
+    /// The same, with or without an answer.
+    pub(super) fn spend_or_drop(&mut self, now: Instant, id: u64, answer: bool, operation: Operation) -> bool {
         let Some(budgets) = &mut self.budgets else { return true };
         let Err(over) = budgets.spend(now, operation) else { return true };
+        if !answer {
+            return false;
+        }
         let reason = match over.retry_after(now) {
             Some(_) => format!("{over}: wait before you send this again"),
             None => format!("{over}, and this is more than it ever holds"),

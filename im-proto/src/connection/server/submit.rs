@@ -3,8 +3,10 @@
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
-use im_serial::body::{Conversation, ConversationKind, Send};
+use im_serial::body::{Conversation, ConversationKind, Send, SendSealed};
 
 use super::{Server, ServerEvent, Submission};
 use crate::budget::Operation;
@@ -12,6 +14,7 @@ use crate::close::RefusalCode;
 use crate::config::valid_name;
 use crate::entry::Command;
 use crate::outbox::PacketId;
+use crate::sealed::{SealedParts, SealedSubmission};
 use crate::time::Instant;
 
 pub(super) type Refusal = (RefusalCode, Cow<'static, str>);
@@ -28,6 +31,44 @@ impl Server {
         }
         self.unanswered = self.unanswered.saturating_add(1);
         events.push_back(ServerEvent::Message(Submission { packet_id: PacketId(id), to, content_type, content }));
+    }
+
+    pub(super) fn submit_sealed(
+        &mut self,
+        events: &mut VecDeque<ServerEvent>,
+        now: Instant,
+        id: u64,
+        body: SendSealed,
+    ) {
+        let SendSealed { to, content_type, parts } = body;
+        let bytes = parts.len();
+        let checked = check_target(&to).and_then(|()| check_kept(&to)).and_then(|()| self.check_parts(parts));
+        let (checked, parts) = match checked {
+            Ok(parts) => (Ok(()), Some(parts)),
+            Err(refusal) => (Err(refusal), None),
+        };
+        if self.admit(now, id, bytes, checked)
+            && let Some(parts) = parts
+        {
+            self.unanswered = self.unanswered.saturating_add(1);
+            let packet_id = PacketId(id);
+            events.push_back(ServerEvent::Sealed(SealedSubmission { packet_id, to, content_type, parts }));
+        }
+    }
+
+    fn check_parts(&self, parts: Vec<u8>) -> Result<SealedParts, Refusal> {
+        let parts = SealedParts::from_bytes(parts).map_err(|error| (RefusalCode::INVALID, error.to_string().into()))?;
+        let (max, max_part) = (self.config.sealed_parts_max, self.config.sealed_part_bytes);
+        if parts.iter().count() > max as usize {
+            return Err((RefusalCode::TOO_LARGE, format!("a sealed message may have {max} parts").into()));
+        }
+        if parts.iter().any(|part| part.content.len() > max_part) {
+            return Err((
+                RefusalCode::TOO_LARGE,
+                format!("a part may have {max_part} bytes: send a key, and a file").into(),
+            ));
+        }
+        Ok(parts)
     }
 
     pub(super) fn command(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, command: Command) {
@@ -68,11 +109,14 @@ impl Server {
 }
 
 /// What a client may write to.
-fn check_target(to: &Conversation) -> Result<(), Refusal> {
+pub(super) fn check_target(to: &Conversation) -> Result<(), Refusal> {
     match to.known_kind() {
         Some(ConversationKind::Private | ConversationKind::Group | ConversationKind::Room) => {}
         Some(ConversationKind::Broadcast) => {
             return Err(refusal(RefusalCode::FORBIDDEN, "only the service writes to a broadcast"));
+        }
+        Some(ConversationKind::Notices) => {
+            return Err(refusal(RefusalCode::FORBIDDEN, "only the service writes notices"));
         }
         Some(_) | None => {
             let reason = format!("conversation kind {} is not known here: 1 private, 2 group, 3 room", to.kind);
@@ -86,10 +130,19 @@ fn check_target(to: &Conversation) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_command(command: &Command) -> Result<(), Refusal> {
-    if command.to.known_kind() == Some(ConversationKind::Room) {
-        return Err(refusal(RefusalCode::INVALID, "a room keeps no entries that a command could be about"));
+/// A room has no log.
+fn check_kept(to: &Conversation) -> Result<(), Refusal> {
+    if to.known_kind() == Some(ConversationKind::Room) {
+        return Err(refusal(
+            RefusalCode::INVALID,
+            "a room keeps no entries, and has no devices: only messages go there",
+        ));
     }
+    Ok(())
+}
+
+fn check_command(command: &Command) -> Result<(), Refusal> {
+    check_kept(&command.to)?;
     if command.about == 0 {
         return Err(refusal(RefusalCode::INVALID, "a command must name the seq of the entry that it is about, from 1"));
     }

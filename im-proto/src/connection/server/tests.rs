@@ -7,7 +7,7 @@ use im_serial::Kind;
 use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
 use super::*;
-use crate::{CloseCode, Fault, MAX_REACTION};
+use crate::{AbortReason, CloseCode, Fault, MAX_REACTION};
 
 /// A server's connection as if its client had logged in.
 fn online() -> Connection<Server> {
@@ -71,6 +71,15 @@ const OF_CLIENTS: &[Kind] = &[
     Kind::Presence,
     Kind::Watch,
     Kind::CallSignal,
+    Kind::RoomJoin,
+    Kind::RoomLeave,
+    Kind::StreamOpen,
+    Kind::StreamDelta,
+    Kind::StreamEnd,
+    Kind::Request,
+    Kind::Response,
+    Kind::Refused,
+    Kind::SendSealed,
 ];
 
 #[test]
@@ -83,6 +92,9 @@ fn what_only_a_server_says_is_a_violation_that_names_the_packet() {
     }
 }
 
+/// What may still be under way for something that is over: not answered.
+const OF_THE_PAST: &[Kind] = &[Kind::StreamDelta, Kind::StreamEnd, Kind::Response, Kind::Refused];
+
 /// With every field empty: an error or a refusal, and nothing that an application would have to look at. An empty presence
 /// is one: offline.
 #[test]
@@ -90,7 +102,8 @@ fn an_empty_body_of_every_kind_reaches_no_application() {
     for kind in OF_CLIENTS.iter().filter(|kind| **kind != Kind::Presence) {
         let mut connection = online();
         let result = say(&mut connection, 1, empty(*kind));
-        assert!(result.is_err() || refusal(&mut connection).is_some(), "{kind:?}");
+        let answered = result.is_err() || refusal(&mut connection).is_some();
+        assert_ne!(answered, OF_THE_PAST.contains(kind), "{kind:?}");
         assert!(connection.events.is_empty(), "{kind:?}: {:?}", connection.events);
     }
 }
@@ -104,12 +117,13 @@ fn behind_its_own_close_a_server_drops_everything() {
     }
 }
 
-fn kinds() -> [Conversation; 6] {
+fn kinds() -> [Conversation; 7] {
     [
         Conversation::private("bob"),
         Conversation::group("team"),
         Conversation::room("show"),
         Conversation::broadcast("news"),
+        Conversation::notices("friends"),
         Conversation { kind: 0, id: "bob".into() },
         Conversation { kind: 77, id: "bob".into() },
     ]
@@ -142,6 +156,7 @@ fn messages_go_to_private_conversations_groups_and_rooms_and_commands_to_the_fir
                 3 if message => None,
                 3 => Some((RefusalCode::INVALID, "room")),
                 4 => Some((RefusalCode::FORBIDDEN, "broadcast")),
+                5 => Some((RefusalCode::FORBIDDEN, "notices")),
                 0 => Some((RefusalCode::INVALID, "kind 0")),
                 _ => Some((RefusalCode::INVALID, "kind 77")),
             };
@@ -213,7 +228,7 @@ fn an_ack_names_a_conversation_that_has_positions() {
         let kind = conversation.kind;
         let result = say(&mut connection, 0, Delivered { conversation, up_to: 1, epoch: 0 });
         match kind {
-            1 | 2 | 4 => assert!(result.is_ok() && connection.events.len() == 1),
+            1 | 2 | 4 | 5 => assert!(result.is_ok() && connection.events.len() == 1),
             _ => assert_eq!(result, Err(Error::ConversationKind { kind })),
         }
     }
@@ -276,4 +291,148 @@ fn what_is_over_a_budget_is_refused_in_every_class_and_reaches_no_application() 
         assert_eq!((id, code), (9, RefusalCode::OVER_BUDGET), "{kind:?}: {reason}");
         assert!(connection.events.is_empty() && connection.role.unanswered == 0, "{kind:?}");
     }
+}
+
+#[test]
+fn a_join_names_a_room_has_a_packet_id_and_is_asked_once() {
+    use im_serial::body::{RoomJoin, RoomLeave};
+    let join = |id: &str| RoomJoin { room: Conversation::room(id) };
+    for (id, room, word) in [
+        (0, Conversation::room("show"), "packet id"),
+        (1, Conversation::group("show"), "room"),
+        (1, Conversation { kind: 77, id: "show".into() }, "room"),
+        (1, Conversation::room("a\nb"), "room"),
+    ] {
+        let mut connection = online();
+        say(&mut connection, id, RoomJoin { room }).unwrap();
+        let (refused, code, reason) = refusal(&mut connection).unwrap();
+        assert!(refused == id && code == RefusalCode::INVALID && reason.contains(word), "{reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+    let mut connection = online();
+    for (id, name) in [(1, "a"), (1, "b"), (2, "a")] {
+        say(&mut connection, id, join(name)).unwrap();
+    }
+    assert_eq!((connection.events.len(), connection.role.unanswered), (1, 1), "one id is one join, and one room too");
+    assert!(refusal(&mut connection).unwrap().2.contains("asked") && refusal(&mut connection).is_some());
+    connection.accept_join(PacketId(1)).unwrap();
+    assert_eq!(connection.accept_join(PacketId(1)), Err(AnswerError::NotAsked));
+    assert_eq!(connection.role.unanswered, 0);
+    connection.role.answers.clear();
+    // Who is in is told so again, and the application is not asked.
+    say(&mut connection, 3, join("a")).unwrap();
+    assert!(matches!(connection.role.answers.pop_front(), Some((3, Body::RoomJoined(_)))));
+    say(&mut connection, 4, RoomLeave { room: Conversation::room("b") }).unwrap();
+    assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID);
+    assert_eq!(connection.events.len(), 1);
+}
+
+#[test]
+fn a_stream_of_a_client_is_named_by_its_packet_id_and_has_no_holes() {
+    use im_serial::body::{StreamDelta, StreamEnd, StreamOpen};
+    let open = |stream| StreamOpen { stream, conversation: Conversation::group("team"), ..StreamOpen::default() };
+    let delta = |offset, len| StreamDelta { stream: 7, offset, content: vec![0; len] };
+    let opened = |change: fn(&mut ServerConfig)| {
+        let mut connection = in_state(State::Online, change);
+        say(&mut connection, 7, open(7)).unwrap();
+        assert!(matches!(connection.events.pop_front(), Some(ServerEvent::StreamOpened { stream: PacketId(7), .. })));
+        connection
+    };
+    for (id, stream) in [(0, 0), (8, 9), (7, 7)] {
+        let mut connection = opened(|_| {});
+        say(&mut connection, id, open(stream)).unwrap();
+        assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID, "{id} {stream}");
+        assert!(connection.events.is_empty());
+    }
+    for to in kinds() {
+        let mut connection = online();
+        say(&mut connection, 7, StreamOpen { stream: 7, conversation: to.clone(), ..StreamOpen::default() }).unwrap();
+        assert_eq!(refusal(&mut connection).is_none(), matches!(to.kind, 1..=3), "{to}");
+    }
+    let ended = |connection: &mut Connection<Server>| match connection.events.pop_front() {
+        Some(ServerEvent::StreamEnded { stream: PacketId(7), outcome }) => outcome,
+        other => panic!("{other:?}"),
+    };
+    let end = |len| StreamEnd { stream: 7, len, ..StreamEnd::default() };
+    for (bad, code, word) in [
+        (Body::from(delta(1, 1)), RefusalCode::INVALID, "missing"),
+        (delta(0, 32 * 1024 + 1).into(), RefusalCode::TOO_LARGE, "piece"),
+        (end(5).into(), RefusalCode::INVALID, "length"),
+    ] {
+        let mut connection = opened(|_| {});
+        say(&mut connection, 7, bad).unwrap();
+        let (id, got, reason) = refusal(&mut connection).unwrap();
+        assert!((id, got) == (7, code) && reason.contains(word), "{reason}");
+        let want = if code == RefusalCode::INVALID { AbortReason::Other } else { AbortReason::Limit };
+        assert_eq!(ended(&mut connection), StreamOutcome::Aborted(want));
+        // What is still under way costs nobody anything.
+        say(&mut connection, 7, delta(0, 9)).unwrap();
+        say(&mut connection, 7, end(9)).unwrap();
+        assert!(refusal(&mut connection).is_none() && connection.events.is_empty());
+        assert_eq!(connection.core.stats.dropped_deltas, 1);
+    }
+}
+
+#[test]
+fn a_request_of_a_client_has_an_id_a_method_and_a_time() {
+    use im_serial::body::{Refused, Request, Response};
+    let request = || Request { method: "m".into(), timeout_ms: 1, ..Request::default() };
+    for (id, body, code) in [
+        (0, request(), RefusalCode::INVALID),
+        (1, Request { method: "a\nb".into(), ..request() }, RefusalCode::INVALID),
+        (1, Request { timeout_ms: 0, ..request() }, RefusalCode::INVALID),
+        (1, Request { content: vec![0; 32 * 1024 + 1], ..request() }, RefusalCode::TOO_LARGE),
+    ] {
+        let mut connection = online();
+        say(&mut connection, id, body).unwrap();
+        let (refused, got, _) = refusal(&mut connection).unwrap();
+        assert!((refused, got) == (id, code) && connection.events.is_empty());
+    }
+    let mut connection = online();
+    say(&mut connection, 1, Request { timeout_ms: u32::MAX, ..request() }).unwrap();
+    say(&mut connection, 1, request()).unwrap();
+    assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID, "one id, one request");
+    let hour = Some(Instant::default() + Duration::from_secs(3600));
+    assert_eq!((connection.events.len(), connection.role.requests.due()), (1, hour));
+    // Answers to nothing are counted and change nothing.
+    say(&mut connection, 5, Response::default()).unwrap();
+    say(&mut connection, 5, Refused::default()).unwrap();
+    assert_eq!((connection.core.stats.late_responses, connection.events.len()), (2, 1));
+}
+
+#[test]
+fn parts_that_are_none_are_refused_by_name() {
+    use im_serial::body::SendSealed;
+    let part = |user: &str, device: &str| {
+        let mut bytes = vec![user.len() as u8];
+        bytes.extend(user.bytes().chain([device.len() as u8]).chain(device.bytes()).chain([0, 0, 0, 1, 7]));
+        bytes
+    };
+    let (alice, bob) = (part("alice", "a"), part("bob", "b"));
+    let good = [alice.clone(), bob.clone()].concat();
+    let say_parts = |id, parts| {
+        let mut connection = online();
+        let body = SendSealed { to: Conversation::private("bob"), content_type: 1, parts };
+        say(&mut connection, id, body).unwrap();
+        (refusal(&mut connection), connection)
+    };
+    for (parts, code, word) in [
+        (Vec::new(), RefusalCode::INVALID, "no part"),
+        ([bob.clone(), alice.clone()].concat(), RefusalCode::INVALID, "order"),
+        ([alice.clone(), alice.clone()].concat(), RefusalCode::INVALID, "order"),
+        (part("", "a"), RefusalCode::INVALID, "not valid"),
+        (vec![5, b'x'], RefusalCode::INVALID, "cut short"),
+        (vec![0; 32 * 1024 + 1], RefusalCode::TOO_LARGE, "limit"),
+    ] {
+        let (refused, connection) = say_parts(9, parts);
+        let (id, got, reason) = refused.unwrap();
+        assert!((id, got) == (9, code) && reason.contains(word), "{reason}");
+        assert!(connection.events.is_empty() && connection.role.unanswered == 0);
+    }
+    assert_eq!(say_parts(0, good.clone()).0.unwrap().1, RefusalCode::INVALID);
+    let (refused, connection) = say_parts(9, good);
+    assert!(refused.is_none() && connection.role.unanswered == 1);
+    assert!(
+        matches!(connection.events.front(), Some(ServerEvent::Sealed(message)) if message.parts.iter().count() == 2)
+    );
 }

@@ -55,6 +55,32 @@ impl<T: Transport> Session<T> {
                 let result = self.connection.refused(packet_id, RefusalCode::INVALID, reason, false);
                 self.answered(now, result);
             }
+            ServerEvent::Sealed(message) => {
+                let reason = "this server keeps no parts for devices: nothing sealed can be stored";
+                let result = self.connection.refused(message.packet_id, RefusalCode::INVALID, reason, false);
+                self.answered(now, result);
+            }
+            ServerEvent::RoomJoin { packet_id, .. } => {
+                let result =
+                    self.connection.refuse_join(packet_id, RefusalCode::INVALID, "this server has no rooms", None);
+                self.answered(now, result);
+            }
+            ServerEvent::StreamOpened { stream, .. } => {
+                let reason = "this server passes no streams on";
+                let result = self.connection.refuse_stream(stream, RefusalCode::INVALID, reason, None);
+                self.answered(now, result);
+            }
+            ServerEvent::Request { packet_id, .. } => {
+                let (code, reason) = (RefusalCode::UNKNOWN_METHOD, "this server answers no requests");
+                let result = self.connection.refuse_request(packet_id, code, reason, None);
+                self.answered(now, result);
+            }
+            // Of rooms that nobody is in, streams that were refused, and requests that nobody makes.
+            ServerEvent::RoomLeft { .. }
+            | ServerEvent::StreamDelta { .. }
+            | ServerEvent::StreamEnded { .. }
+            | ServerEvent::Response { .. }
+            | ServerEvent::RequestFailed { .. } => {}
             ServerEvent::Signal { packet_id, signal } => {
                 let (code, reason) = (RefusalCode::INVALID, "this server passes no signals on");
                 let result = match signal {
