@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use im_proto::{
-    Client, ClientConfig, ClientEvent, Connection, Credentials, Entropy, Instant, RUSTCRYPTO, Server, ServerConfig,
-    ServerEvent, ServerKey,
+    Client, ClientConfig, ClientEvent, Connection, Credentials, CryptoProvider, Entropy, Instant, RUSTCRYPTO, Server,
+    ServerConfig, ServerEvent, ServerKey,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -22,12 +22,17 @@ pub fn credentials(user: &str, device: &str) -> Credentials {
     Credentials { user: user.into(), device: device.into(), token: String::new() }
 }
 
+/// The fixed key of the servers here.
+pub(crate) fn server_key(provider: &CryptoProvider) -> ServerKey {
+    ServerKey::from_bytes([7; 32], provider).expect("a valid key")
+}
+
 /// Default settings of a client (`alice` on `phone`) and of a server that share a fixed key.
 ///
 /// # Panics
 /// Never: the fixed key is valid.
 pub fn configs() -> (ClientConfig, ServerConfig) {
-    let key = ServerKey::from_bytes([7; 32], &RUSTCRYPTO).expect("a valid key");
+    let key = server_key(&RUSTCRYPTO);
     let client = ClientConfig::new(&RUSTCRYPTO, key.public(), credentials("alice", "phone"));
     (client, ServerConfig::new(&RUSTCRYPTO, key))
 }

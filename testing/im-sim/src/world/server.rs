@@ -1,63 +1,178 @@
-//! The server and its application.
+//! Servers: sessions, logins, and who is online.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
 use im_proto::{
-    AnswerError, CloseCode, Command, Connection, Conversation, Entry, Instant, LogFacts, ResumeRequest, Server,
-    ServerEvent, State, Submission, TicketStore, TicketUse,
+    AnswerError, CloseCode, Command, Connection, Conversation, Entry, Fault as Whose, Instant, LogFacts, ResumeRequest,
+    Server, ServerEvent, State, Submission, TicketKeys, TicketStore, TicketUse, UsedTickets,
 };
 
-use crate::link::Direction;
+use super::event::Event;
+use super::transport::{Taken, check_tampered, front};
+use super::{Clock, Node, Outcome, World};
+use crate::fault::Fault;
 use crate::log::Submitted;
 use crate::pair::entropy;
 
-use super::*;
+/// One server of the service.
+pub(super) struct SimServer {
+    pub(super) clock: Clock,
+    /// How often it was started again: what was under way in an earlier life comes to nothing.
+    pub(super) life: u32,
+    pub(super) up_again: Instant,
+    pub(super) ticket_keys: Arc<TicketKeys>,
+    /// Which memory of used tickets it has.
+    pub(super) used: usize,
+    pub(super) memory: Vec<UsedTickets>,
+    /// The transport of each user's device: where hints go.
+    pub(super) online: BTreeMap<(String, String), u64>,
+}
 
+impl SimServer {
+    pub(super) fn new(plan: &super::Plan, n: usize, shared: &Arc<TicketKeys>, seed: u64) -> Self {
+        let ticket_keys =
+            if plan.shared_tickets { shared.clone() } else { super::trouble::ticket_keys(seed ^ (n as u64 + 1)) };
+        Self {
+            clock: Clock::default(),
+            life: 0,
+            up_again: Instant::default(),
+            ticket_keys,
+            used: 0,
+            memory: vec![UsedTickets::new(10_000)],
+            online: BTreeMap::new(),
+        }
+    }
+}
+
+/// A server's side of a transport.
 pub(super) struct Session {
     pub(super) client: usize,
+    pub(super) server: usize,
     pub(super) connection: Connection<Server>,
-    pub(super) inbox: Vec<u8>,
-    pub(super) link: Direction,
     pub(super) login: Option<(String, String)>,
     pub(super) since: Instant,
-    /// The transport is gone, and the server did not notice yet.
-    pub(super) cut: bool,
+    /// The same in virtual time, which all servers agree on.
+    pub(super) came: Instant,
     /// Whether the ticket that was shown on it may be used.
     pub(super) ticket: Option<bool>,
+    /// Messages that wait for their answer.
+    pub(super) unanswered: u32,
+}
+
+/// Who wants to log in.
+#[derive(Debug)]
+pub(super) struct LoginAsked {
+    user: String,
+    device: String,
+    resume: Option<ResumeRequest>,
+    ticket: bool,
+}
+
+/// A message on its way into the store.
+#[derive(Clone, Debug)]
+pub(super) struct Op {
+    pub(super) transport: u64,
+    pub(super) server: usize,
+    pub(super) life: u32,
+    pub(super) user: String,
+    pub(super) device: String,
+    pub(super) message: Submitted,
+}
+
+/// What one server tells the others; it may be lost.
+#[derive(Clone, Debug)]
+pub(super) enum Hint {
+    /// A user's conversation has entries up to here.
+    Head { user: String, conversation: Conversation, head: u64 },
+    /// A position of somebody, for a user's devices.
+    Position { to: String, conversation: Conversation, user: String, read: bool, up_to: u64 },
+    /// A message was recalled.
+    Recalled { user: String, conversation: Conversation, about: u64 },
+    /// The device came in elsewhere.
+    Replaced { user: String, device: String, at: Instant },
+}
+
+/// The wall clock at the start of every run, seconds since 1970.
+const WALL: u64 = 1_800_000_000;
+
+fn text(error: AnswerError) -> String {
+    error.to_string()
 }
 
 impl World {
-    pub(super) fn pump_session(&mut self, transport: u64) -> Result<bool, String> {
-        let mut busy = false;
-        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(false) };
-        let taken = session.connection.handle_input(self.now, &mut session.inbox);
-        session.inbox.drain(..taken);
+    pub(super) fn pump_session(&mut self, transport: u64) -> Outcome {
+        let damages = self.plan.profile.damages();
+        loop {
+            let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+            let now = self.servers[session.server].clock.at(self.now);
+            let before = session.connection.state();
+            let mut tampered = false;
+            let mut taken = 0;
+            if let Some(link) = self.links.get_mut(&transport) {
+                tampered = front(&link.up, damages) == Taken::Tampered;
+                taken = session.connection.handle_input(now, &mut link.up.inbox);
+                link.up.taken(taken);
+                tampered &= taken > 0;
+                link.damaged |= tampered;
+            }
+            let events: Vec<_> = std::iter::from_fn(|| session.connection.poll_event()).collect();
+            if tampered {
+                check_tampered(before, session.connection.state())?;
+                if !events.iter().all(|event| matches!(event, ServerEvent::Closed(_))) {
+                    return Err(format!("bytes that nobody wrote gave a server {events:?}"));
+                }
+            }
+            if taken == 0 && events.is_empty() {
+                break;
+            }
+            for event in events {
+                self.server_event(transport, event)?;
+            }
+        }
+        self.transmit_session(transport)
+    }
+
+    fn transmit_session(&mut self, transport: u64) -> Outcome {
+        let mut out = Vec::new();
+        while self.may_write(transport, false) {
+            let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+            let now = self.servers[session.server].clock.at(self.now);
+            if session.connection.poll_transmit(now, &mut out, 65_536).is_none() {
+                break;
+            }
+            if self.plan.profile.bytes_per_sec.is_some() {
+                self.write(transport, false, &std::mem::take(&mut out));
+            }
+        }
+        self.write(transport, false, &out);
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        // Room to send may have made room to ask, and a close that went out is an event.
         let events: Vec<_> = std::iter::from_fn(|| session.connection.poll_event()).collect();
-        busy |= taken > 0 || !events.is_empty();
+        self.check_session(transport)?;
+        if !events.is_empty() {
+            self.touch(Node::Session(transport));
+        }
         for event in events {
             self.server_event(transport, event)?;
         }
-        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(true) };
-        let mut out = Vec::new();
-        while let Some(transmit) = session.connection.poll_transmit(self.now, &mut out, 65_536) {
-            busy |= transmit.len > 0;
-        }
-        let chunks = session.link.carry(self.now, out, &self.plan.profile, &mut self.rng);
-        for chunk in chunks {
-            let event = Event::Arrive { transport, to_server: false, bytes: chunk.bytes, last: chunk.last };
-            self.schedule(chunk.at, event);
-        }
-        Ok(busy)
+        Ok(())
     }
 
-    pub(super) fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
+    fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
+        self.trace_of(&(transport, &event));
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
-        let text = |error: AnswerError| error.to_string();
+        let login = session.login.clone();
         match event {
             ServerEvent::Ticket(ticket) => {
-                let delay = self.rng.u64(0..30);
+                let delay = self.store_ms();
                 self.at(delay, Event::Ticket { transport, ticket });
             }
-            ServerEvent::Login(login) => self.log_in(transport, &login.user, login.device, login.resume)?,
+            ServerEvent::Login(login) => {
+                let asked = LoginAsked { user: login.user, device: login.device, resume: login.resume, ticket: false };
+                self.ask_login(transport, asked)?;
+            }
             ServerEvent::Resumed(login) => {
                 let of = &self.clients[session.client];
                 if (&login.user, &login.device) != (&of.user, &of.device) {
@@ -66,49 +181,46 @@ impl World {
                 if session.ticket != Some(true) {
                     return Err(format!("{}/{} was let in by a used ticket", login.user, login.device));
                 }
-                if self.rng.u64(0..10) == 0 {
-                    return session.connection.refuse_login(self.now, "come with your token").map_err(text);
-                }
-                self.report.resumed += 1;
-                self.log_in(transport, &login.user, login.device, login.resume)?;
+                let asked = LoginAsked { user: login.user, device: login.device, resume: login.resume, ticket: true };
+                self.ask_login(transport, asked)?;
             }
-            ServerEvent::Message(message) => {
-                let delay = self.rng.u64(0..30);
-                let Submission { packet_id, to, content_type, content } = message;
+            ServerEvent::Message(Submission { packet_id, to, content_type, content }) => {
                 let message = Submitted { packet_id, to, entry: Entry::Message { content_type, content } };
-                self.at(delay, Event::Durable { transport, message });
+                self.submitted(transport, message)?;
             }
             ServerEvent::Command { packet_id, command: Command { to, about, change } } => {
-                let delay = self.rng.u64(0..30);
                 let message = Submitted { packet_id, to, entry: Entry::Command { about, change } };
-                self.at(delay, Event::Durable { transport, message });
+                self.submitted(transport, message)?;
             }
-            ServerEvent::Unread { limit } => {
-                let (user, device) = session.login.as_ref().ok_or("asked before the login")?;
-                let (heads, complete) = self.log.unread(user, device, limit);
-                session.connection.unread(&heads, complete).map_err(text)?;
-            }
+            ServerEvent::Unread { limit } => self.ask_unread(transport, login.as_ref(), limit)?,
             ServerEvent::Fetch { conversation, after, max_messages, .. } => {
-                let (user, device) = session.login.as_ref().ok_or("asked before the login")?;
-                let after = after.unwrap_or_else(|| self.log.cursor(user, device, &conversation));
-                let items = self.log.items(user, device, &conversation, after, max_messages);
-                session.connection.fetched(&conversation, after, items).map_err(text)?;
+                self.ask_fetch(transport, login.as_ref(), conversation, after, max_messages)?;
             }
-            ServerEvent::Delivered { conversation, up_to, .. } => {
-                let (user, device) = session.login.as_ref().ok_or("acked before the login")?;
-                self.log.advance(user, device, &conversation, up_to);
-                let user = user.clone();
-                self.tell(&user, &conversation, false, up_to);
+            ServerEvent::Delivered { conversation, up_to, epoch } => {
+                let server = session.server;
+                let (user, device) = login.ok_or("acked before the login")?;
+                // An ack of another epoch counts for nothing.
+                if epoch == self.log.epoch(&user, &conversation) {
+                    self.log.advance(&user, &device, &conversation, up_to);
+                    self.tell(server, &user, &conversation, false, up_to);
+                }
             }
             ServerEvent::Read { conversation, up_to } => {
-                let (user, _) = session.login.clone().ok_or("read before the login")?;
+                let server = session.server;
+                let (user, _) = login.ok_or("read before the login")?;
                 let position = self.log.read(&user, &conversation, up_to);
-                self.tell(&user, &conversation, true, position);
+                self.tell(server, &user, &conversation, true, position);
             }
             ServerEvent::Closed(closed) => {
-                if closed.error.is_some_and(|error| error.fault() == im_proto::Fault::PeerViolated) {
-                    return Err(format!("the server found a violation: {closed}"));
+                let damaged = self.links.get(&transport).is_some_and(|link| link.damaged);
+                let fault = closed.error.map(|error| error.fault());
+                if !damaged && matches!(fault, Some(Whose::PeerViolated | Whose::PeerIncompatible)) {
+                    // A used ticket behind a cookie: there is no second retry.
+                    if session.ticket != Some(false) {
+                        return Err(format!("the server found a violation: {closed}"));
+                    }
                 }
+                self.session_over(transport);
             }
             ServerEvent::Negotiated(_) => {}
             ServerEvent::Signal { .. } => return Err("a signal, and nobody signals here".into()),
@@ -117,71 +229,110 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn unix_secs(&self) -> u64 {
-        WALL + self.now.as_micros() / 1_000_000
+    /// A connection is over. Its device may be online on another one already.
+    fn session_over(&mut self, transport: u64) {
+        let Some(session) = self.sessions.remove(&transport) else { return };
+        if let Some(login) = session.login {
+            let online = &mut self.servers[session.server].online;
+            if online.get(&login) == Some(&transport) {
+                online.remove(&login);
+            }
+        }
+        self.let_go(transport, false);
+    }
+
+    pub(super) fn unix_secs(&self, server: usize) -> u64 {
+        let since = Clock::default().at(Instant::default()).as_micros();
+        let now = self.servers[server].clock.at(self.now).as_micros();
+        (WALL * 1_000_000 + now - since) / 1_000_000
     }
 
     /// The store of used tickets answers.
     pub(super) fn ticket(&mut self, transport: u64, ticket: TicketUse) -> Outcome {
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
-        let fresh = self.used.spend(&ticket.id, ticket.expires, ticket.now);
+        let (server, client) = (session.server, session.client);
+        let of = if self.plan.shared_tickets { 0 } else { server };
+        let memory = self.servers[of].used;
+        let fresh = self.servers[of].memory[memory].spend(&ticket.id, ticket.expires, ticket.now);
         session.ticket = Some(fresh);
         if !fresh {
             self.report.reused += 1;
+            self.report.faults.count(Fault::UsedTicket);
+            if !self.clients[client].shows_old_tickets {
+                return Err("a client showed a ticket twice by itself".into());
+            }
         } else if !self.spent.insert(ticket.id) {
             return Err("a ticket was good twice".into());
         }
-        match session.connection.ticket(self.now, fresh) {
+        self.touch(Node::Session(transport));
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        match session.connection.ticket(self.servers[server].clock.at(self.now), fresh) {
             Ok(()) | Err(AnswerError::State(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }
 
+    fn ask_login(&mut self, transport: u64, asked: LoginAsked) -> Outcome {
+        // With a fast store the answer is there at once.
+        if *self.plan.store_ms.end() < 100 {
+            return self.log_in(transport, asked);
+        }
+        let delay = self.store_ms();
+        self.at(delay, Event::Login { transport, asked });
+        Ok(())
+    }
+
     /// Somebody may come in: older connections of the device go, the session goes on, and a ticket is given.
-    pub(super) fn log_in(
-        &mut self,
-        transport: u64,
-        user: &str,
-        device: String,
-        resume: Option<ResumeRequest>,
-    ) -> Outcome {
-        self.replace(transport, user, &device)?;
-        let text = |error: AnswerError| error.to_string();
-        let (unix_secs, ticket) = (self.unix_secs(), entropy(self.rng.u64(..)));
+    pub(super) fn log_in(&mut self, transport: u64, asked: LoginAsked) -> Outcome {
+        let LoginAsked { user, device, resume, ticket } = asked;
+        let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
+        let server = session.server;
+        let now = self.servers[server].clock.at(self.now);
+        if session.connection.state() != State::LoggingIn {
+            return Ok(());
+        }
+        self.touched.push_back(Node::Session(transport));
+        if ticket && self.rng.u64(0..10) == 0 {
+            return session.connection.refuse_login(now, "come with your token").map_err(text);
+        }
+        self.report.resumed += u64::from(ticket);
+        self.replace(transport, server, &user, &device)?;
+        let (unix_secs, entropy) = (self.unix_secs(server), entropy(self.rng.u64(..)));
         // Now and then the server does not know the session.
         let continues = self.plan.tickets && self.rng.u64(0..8) > 0;
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
         if continues {
             let positions = resume.map_or_else(Vec::new, |resume| resume.positions);
             let facts = positions.iter().map(|position| LogFacts {
-                epoch: 0,
+                epoch: self.log.epoch(&user, &position.conversation),
                 oldest: 1,
-                head: self.log.conversation(user, &position.conversation).len() as u64,
-                acked: self.log.cursor(user, &device, &position.conversation),
+                head: self.log.conversation(&user, &position.conversation).len() as u64,
+                acked: self.log.cursor(&user, &device, &position.conversation),
             });
             let facts: Vec<_> = facts.collect();
-            let _ = session.connection.resume_login(self.now, user, unix_secs * 1000, &facts).map_err(text)?;
+            let _ = session.connection.resume_login(now, &user, unix_secs * 1000, &facts).map_err(text)?;
         } else {
-            session.connection.accept_login(self.now, user, unix_secs * 1000).map_err(text)?;
+            session.connection.accept_login(now, &user, unix_secs * 1000).map_err(text)?;
         }
-        for (conversation, _) in self.log.heads(user) {
-            let position = self.log.read_position(user, &conversation);
-            session.connection.read_by(&conversation, user, position);
+        for (conversation, _) in self.log.heads(&user) {
+            let position = self.log.read_position(&user, &conversation);
+            session.connection.read_by(&conversation, &user, position);
         }
-        (session.login, session.since) = (Some((user.into(), device)), self.now);
+        (session.login, session.since, session.came) = (Some((user.clone(), device.clone())), now, self.now);
         if self.plan.tickets {
-            let issued = session.connection.issue_ticket(&self.ticket_keys, unix_secs, 3600, ticket);
+            let issued = session.connection.issue_ticket(&self.servers[server].ticket_keys, unix_secs, 3600, entropy);
             issued.map_err(|error| error.to_string())?;
         }
-        // A client has one transport, and whoever logs in came by it.
-        debug_assert_eq!(self.clients[session.client].transport, Some(transport));
+        self.servers[server].online.insert((user.clone(), device.clone()), transport);
+        self.tell_others(server, &Hint::Replaced { user, device, at: self.now });
         Ok(())
     }
 
-    pub(super) fn replace(&mut self, transport: u64, user: &str, device: &str) -> Outcome {
+    /// The device's older connection goes.
+    fn replace(&mut self, transport: u64, server: usize, user: &str, device: &str) -> Outcome {
         let online = self.sessions.iter().filter_map(|(id, session)| {
             let (of, device) = session.login.as_ref()?;
-            let online = State::Online == session.connection.state();
+            let online = State::Online == session.connection.state() && session.server == server;
             (online && *id != transport && of == user).then(|| OnlineDevice {
                 session: *id,
                 device: device.clone(),
@@ -195,61 +346,20 @@ impl World {
             Decision::Refuse(rule) => Err(format!("{user}/{device} was refused: {rule}")),
             Decision::Admit { kicks } => {
                 for kick in kicks {
-                    self.report.replaced += 1;
                     if kick.code != CloseCode::REPLACED {
                         return Err(format!("{user}/{device} threw another device out"));
                     }
-                    if let Some(session) = self.sessions.get_mut(&kick.session) {
-                        session.connection.close(self.now, kick.code, &kick.reason.to_string());
-                    }
+                    self.kick(kick.session, &kick.reason.to_string());
                 }
                 Ok(())
             }
         }
     }
 
-    pub(super) fn answer(&mut self, transport: u64, message: &Submitted, result: Result<(u64, bool), u64>) -> Outcome {
-        let Ok((seq, duplicate)) = result else {
-            return Err("a retry was taken for another message".into());
-        };
-        let mut from = None;
-        if let Some(session) = self.sessions.get_mut(&transport) {
-            let answered = session.connection.stored(message.packet_id, &message.to, seq, seq, 0, duplicate);
-            match answered {
-                // An older connection of the device, which had to go.
-                Ok(()) | Err(AnswerError::State(_)) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-            from = session.login.clone().map(|(user, _)| user);
-        }
-        // The hint goes to everybody concerned; it may be lost with a connection, the log is not.
-        let Some(from) = from else { return Ok(()) };
-        for session in self.sessions.values_mut() {
-            let Some((user, _)) = &session.login else { continue };
-            if *user == message.to.id {
-                session.connection.notify(&Conversation::private(from.as_str()), seq);
-            }
-            if *user == from {
-                session.connection.notify(&message.to, seq);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells how far a user read or has a private conversation: its own devices, of what was read, and those of the other.
-    pub(super) fn tell(&mut self, user: &str, conversation: &Conversation, read: bool, up_to: u64) {
-        for session in self.sessions.values_mut() {
-            let Some((me, _)) = &session.login else { continue };
-            let named = match me {
-                me if *me == *user && read => conversation.clone(),
-                me if *me == conversation.id => Conversation::private(user),
-                _ => continue,
-            };
-            if read {
-                session.connection.read_by(&named, user, up_to);
-            } else {
-                session.connection.delivered_to(&named, user, up_to);
-            }
-        }
+    pub(super) fn kick(&mut self, transport: u64, reason: &str) {
+        let Some(session) = self.sessions.get_mut(&transport) else { return };
+        self.report.replaced += 1;
+        session.connection.close(self.servers[session.server].clock.at(self.now), CloseCode::REPLACED, reason);
+        self.touch(Node::Session(transport));
     }
 }

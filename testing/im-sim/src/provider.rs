@@ -1,4 +1,4 @@
-//! The crypto providers of the targets.
+//! A provider without expensive mathematics: what is tested with it is everything around the key agreement.
 
 use std::sync::LazyLock;
 
@@ -88,6 +88,6 @@ impl MlKem768Key for ProductKemKey {
     }
 }
 
-/// RustCrypto with the stand-ins.
-pub(super) static FAST: LazyLock<CryptoProvider> =
+/// RustCrypto with stand-ins for X25519 and ML-KEM that cost next to nothing. They protect nothing: for tests and fuzzing only.
+pub static FAST: LazyLock<CryptoProvider> =
     LazyLock::new(|| CryptoProvider::new(RUSTCRYPTO.aeads, &Product, RUSTCRYPTO.hash).with_kem(&ProductKem));
