@@ -114,7 +114,9 @@ fn main() -> ExitCode {
     let total = total.into_inner().expect("no worker panics");
     let mut failures = failures.into_inner().expect("no worker panics");
     failures.sort_by_key(|failure| failure.seed);
-    report(&options, &total, done, seconds);
+    if !options.trace {
+        report(&options, &total, done, seconds);
+    }
     for failure in &failures {
         println!("FAILED {failure}");
         println!(

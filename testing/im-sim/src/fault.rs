@@ -63,6 +63,8 @@ faults! {
     ForeignTicket = "ticket of another server",
     /// A message got no answer to any try.
     GivenUp = "message given up",
+    /// The login of an older connection came after that of the newer one, which had to go.
+    LateLogin = "login came late",
     /// A device went away for a long time.
     Away = "device away for long",
     /// A device joined late, with nothing.

@@ -73,6 +73,8 @@ pub(super) struct SimClient {
     saved: Vec<SavedTicket>,
     /// It gave the connection a ticket that may have been used.
     pub(super) shows_old_tickets: bool,
+    /// The transport that a server closed because an older login of the same device came late.
+    pub(super) replaced_by_older: Option<u64>,
     /// Of connections of earlier lives.
     pub(super) duplicates: u64,
     pub(super) retries: u64,
@@ -111,6 +113,7 @@ impl SimClient {
             told: BTreeMap::new(),
             saved: Vec::new(),
             shows_old_tickets: plan.old_tickets,
+            replaced_by_older: None,
             duplicates: 0,
             retries: 0,
         }
@@ -253,7 +256,7 @@ impl World {
             let before = client.connection.state();
             let (mut tampered, mut taken) = (false, 0);
             if let Some(link) = client.transport.and_then(|transport| self.links.get_mut(&transport)) {
-                tampered = front(&link.down, damages) == Taken::Tampered;
+                tampered = front(&link.down, damages, before) == Taken::Tampered;
                 taken = client.connection.handle_input(now, &mut link.down.inbox);
                 link.down.taken(taken);
                 tampered &= taken > 0;
@@ -263,7 +266,7 @@ impl World {
             if tampered {
                 check_tampered(before, client.connection.state())?;
                 if !events.iter().all(|event| matches!(event, ClientEvent::Closed(_))) {
-                    return Err(format!("bytes that nobody wrote gave a client {events:?}"));
+                    return Err(format!("bytes that nobody wrote gave a client in {before} {events:?}"));
                 }
             }
             if taken == 0 && events.is_empty() {
@@ -442,21 +445,23 @@ impl World {
         let client = &mut self.clients[index];
         let transport = client.transport.take();
         let link = transport.and_then(|transport| self.links.get(&transport));
-        let session = transport.and_then(|transport| self.sessions.get(&transport));
         let damaged = link.is_some_and(|link| link.damaged);
+        let older = transport.is_some() && client.replaced_by_older == transport;
         let expected = match closed.code {
+            // The server cannot know which login is the later one; the user brings the device back.
+            CloseCode::REPLACED => older,
             CloseCode::GOING_AWAY | CloseCode::TIMEOUT => true,
             CloseCode::NORMAL => client.away,
             CloseCode::LOGIN_REQUIRED => self.plan.tickets,
-            // A used ticket behind a cookie: there is no second retry.
-            CloseCode::HANDSHAKE_FAILED => session.is_some_and(|session| session.ticket == Some(false)),
+            // A ticket that is no good behind a cookie: there is no second retry.
+            CloseCode::HANDSHAKE_FAILED => self.plan.tickets,
             CloseCode::RESYNC => self.plan.replaced_logs > 0,
             _ => false,
         };
         if !expected && !damaged {
             return Err(format!("a client was closed: {closed}"));
         }
-        if !client.away && !closed.may_reconnect() {
+        if !client.away && !older && !closed.may_reconnect() {
             return Err(format!("a client must not come back: {closed}"));
         }
         if !client.away {

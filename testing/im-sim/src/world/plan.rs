@@ -200,8 +200,9 @@ impl Plan {
         self.not_stored_percent = if one_in(rng, 5) { 30 } else { 0 };
         self.unanswered_percent = if one_in(rng, 5) { 30 } else { 0 };
         self.max_tries = if one_in(rng, 4) { rng.u32(1..=3) } else { u32::MAX };
-        if one_in(rng, 3) {
-            (self.hint_loss_percent, self.poll_ms) = (rng.u64(5..=50), rng.u64(5_000..=30_000));
+        self.hint_loss_percent = if one_in(rng, 3) { rng.u64(5..=50) } else { 0 };
+        if self.servers > 1 || self.hint_loss_percent > 0 || self.unanswered_percent > 0 {
+            self.poll_ms = rng.u64(5_000..=30_000);
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
 use im_proto::{
-    AnswerError, CloseCode, Command, Connection, Conversation, Entry, Fault as Whose, Instant, LogFacts, ResumeRequest,
-    Server, ServerEvent, State, Submission, TicketKeys, TicketStore, TicketUse, UsedTickets,
+    AnswerError, CloseCode, Command, Connection, Conversation, Entry, Error, Fault as Whose, Instant, LogFacts,
+    MessageType, ResumeRequest, Server, ServerEvent, State, Submission, TicketKeys, TicketStore, TicketUse,
+    UsedTickets,
 };
 
 use super::event::Event;
@@ -91,7 +92,7 @@ pub(super) enum Hint {
     /// A message was recalled.
     Recalled { user: String, conversation: Conversation, about: u64 },
     /// The device came in elsewhere.
-    Replaced { user: String, device: String, at: Instant },
+    Replaced { user: String, device: String, at: Instant, by: u64 },
 }
 
 /// The wall clock at the start of every run, seconds since 1970.
@@ -111,7 +112,7 @@ impl World {
             let mut tampered = false;
             let mut taken = 0;
             if let Some(link) = self.links.get_mut(&transport) {
-                tampered = front(&link.up, damages) == Taken::Tampered;
+                tampered = front(&link.up, damages, before) == Taken::Tampered;
                 taken = session.connection.handle_input(now, &mut link.up.inbox);
                 link.up.taken(taken);
                 tampered &= taken > 0;
@@ -214,11 +215,15 @@ impl World {
             ServerEvent::Closed(closed) => {
                 let damaged = self.links.get(&transport).is_some_and(|link| link.damaged);
                 let fault = closed.error.map(|error| error.fault());
-                if !damaged && matches!(fault, Some(Whose::PeerViolated | Whose::PeerIncompatible)) {
-                    // A used ticket behind a cookie: there is no second retry.
-                    if session.ticket != Some(false) {
-                        return Err(format!("the server found a violation: {closed}"));
-                    }
+                let expected = match closed.error {
+                    // A ticket that is no good behind a cookie: there is no second retry.
+                    Some(Error::Handshake(_)) => self.plan.tickets,
+                    // A client whose login deadline is over before the reply is there says so in the clear.
+                    Some(Error::Unexpected { got: MessageType::CLOSE, .. }) => true,
+                    _ => false,
+                };
+                if !damaged && !expected && matches!(fault, Some(Whose::PeerViolated | Whose::PeerIncompatible)) {
+                    return Err(format!("the server found a violation: {closed}"));
                 }
                 self.session_over(transport);
             }
@@ -324,7 +329,7 @@ impl World {
             issued.map_err(|error| error.to_string())?;
         }
         self.servers[server].online.insert((user.clone(), device.clone()), transport);
-        self.tell_others(server, &Hint::Replaced { user, device, at: self.now });
+        self.tell_others(server, &Hint::Replaced { user, device, at: self.now, by: transport });
         Ok(())
     }
 
@@ -349,15 +354,20 @@ impl World {
                     if kick.code != CloseCode::REPLACED {
                         return Err(format!("{user}/{device} threw another device out"));
                     }
-                    self.kick(kick.session, &kick.reason.to_string());
+                    self.kick(kick.session, transport, &kick.reason.to_string());
                 }
                 Ok(())
             }
         }
     }
 
-    pub(super) fn kick(&mut self, transport: u64, reason: &str) {
+    /// A connection has to go because its device came in on another one.
+    pub(super) fn kick(&mut self, transport: u64, by: u64, reason: &str) {
         let Some(session) = self.sessions.get_mut(&transport) else { return };
+        if by < transport {
+            self.report.faults.count(Fault::LateLogin);
+            self.clients[session.client].replaced_by_older = Some(transport);
+        }
         self.report.replaced += 1;
         session.connection.close(self.servers[session.server].clock.at(self.now), CloseCode::REPLACED, reason);
         self.touch(Node::Session(transport));

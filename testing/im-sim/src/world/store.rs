@@ -230,10 +230,10 @@ impl World {
                 }
                 Hint::Position { conversation, user, up_to, .. } => connection.delivered_to(conversation, user, *up_to),
                 Hint::Recalled { conversation, about, .. } => connection.recalled(conversation, *about),
-                Hint::Replaced { device, at, .. } => {
+                Hint::Replaced { device, at, by, .. } => {
                     // It may have come back here since.
                     if of == *device && session.came < *at {
-                        self.kick(transport, "the device is online elsewhere");
+                        self.kick(transport, *by, "the device is online elsewhere");
                     }
                     continue;
                 }

@@ -44,7 +44,7 @@ pub(super) enum Taken {
 }
 
 /// What the front of an inbox is, before it is opened in place.
-pub(super) fn front(pipe: &Pipe, damages: bool) -> Taken {
+pub(super) fn front(pipe: &Pipe, damages: bool, state: State) -> Taken {
     if pipe.inbox.is_empty() {
         return Taken::Nothing;
     }
@@ -53,7 +53,7 @@ pub(super) fn front(pipe: &Pipe, damages: bool) -> Taken {
     }
     match frame_len(&pipe.inbox, &Limits::default()) {
         Ok(Framing::Need(_)) => Taken::Nothing,
-        Ok(Framing::Complete(n)) if pipe.genuine(n) => Taken::Genuine,
+        Ok(Framing::Complete(n)) if pipe.genuine(n, state == State::Handshaking) => Taken::Genuine,
         Ok(Framing::Complete(_)) | Err(_) => Taken::Tampered,
     }
 }

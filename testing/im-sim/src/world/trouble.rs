@@ -168,7 +168,7 @@ impl World {
         if self.log.is_empty() {
             return;
         }
-        let (n, keep) = (self.rng.usize(0..self.log.len()), self.rng.usize(0..4));
+        let (n, keep) = (self.rng.usize(0..self.log.len()), self.rng.usize(1..=4));
         let Some((a, b)) = self.log.replace(n, keep) else { return };
         self.report.faults.count(Fault::LogReplaced);
         for (transport, session) in &mut self.sessions {
