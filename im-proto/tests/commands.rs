@@ -34,7 +34,7 @@ fn delivered(pair: &mut Pair, items: Vec<FeedItem>) -> Vec<Delivery> {
 }
 
 #[test]
-fn a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast() {
+fn box_im_08_a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast() {
     for (to, want) in [
         (Conversation::group("team"), None),
         (Conversation::room("show"), None),
@@ -173,7 +173,7 @@ fn every_entry_comes_in_its_place_and_only_messages_of_others_count_as_unread() 
 
 /// The bytes on the wire are looked at, before they are sealed too: a provider cannot hide a leak from the length.
 #[test]
-fn recalled_content_does_not_leave_the_server() {
+fn box_im_07_recalled_content_does_not_leave_the_server() {
     let secret = "x".repeat(5_000);
     let mut pair = online();
     let team = Conversation::group("team");
