@@ -7,47 +7,47 @@ use im_proto::*;
 use im_sim::{Log, Submitted, configs, credentials, entropy};
 
 /// A device with both ends of its connection.
-pub struct Device {
-    pub user: String,
-    pub name: String,
-    pub client: Connection<Client>,
-    pub server: Connection<Server>,
+pub(crate) struct Device {
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) client: Connection<Client>,
+    pub(crate) server: Connection<Server>,
     /// Bytes pass, in both directions.
-    pub connected: bool,
+    pub(crate) connected: bool,
     /// Hints at new messages reach the device's connection.
-    pub hinted: bool,
+    pub(crate) hinted: bool,
     /// Deliveries: conversation, seq, text.
-    pub got: Vec<(String, u64, String)>,
+    pub(crate) got: Vec<(String, u64, String)>,
     /// What else the client told, without the handshake and receipts.
-    pub told: Vec<ClientEvent>,
+    pub(crate) told: Vec<ClientEvent>,
     up: Vec<u8>,
     down: Vec<u8>,
 }
 
 /// Devices and their log.
-pub struct Service {
-    pub now: Instant,
-    pub log: Log,
-    pub devices: Vec<Device>,
+pub(crate) struct Service {
+    pub(crate) now: Instant,
+    pub(crate) log: Log,
+    pub(crate) devices: Vec<Device>,
     /// The log does not answer what a device lacks; the questions wait.
-    pub log_is_down: bool,
+    pub(crate) log_is_down: bool,
     questions: Vec<(usize, Conversation, Option<u64>, usize)>,
     seed: u64,
 }
 
 impl Service {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::from_micros(1_000_000);
         Self { now, log: Log::default(), devices: Vec::new(), log_is_down: false, questions: Vec::new(), seed: 1 }
     }
 
     /// Another device, not connected yet.
-    pub fn device(&mut self, user: &str, name: &str) -> usize {
+    pub(crate) fn device(&mut self, user: &str, name: &str) -> usize {
         self.device_with(user, name, |_| {})
     }
 
     /// The same with other settings.
-    pub fn device_with(&mut self, user: &str, name: &str, change: impl FnOnce(&mut ClientConfig)) -> usize {
+    pub(crate) fn device_with(&mut self, user: &str, name: &str, change: impl FnOnce(&mut ClientConfig)) -> usize {
         let (mut client, server) = configs();
         client.credentials = credentials(user, name);
         change(&mut client);
@@ -68,7 +68,7 @@ impl Service {
     }
 
     /// A new transport for a device; the one before, if any, ends.
-    pub fn connect(&mut self, device: usize) {
+    pub(crate) fn connect(&mut self, device: usize) {
         self.cut(device);
         self.seed += 2;
         let (now, seed) = (self.now, self.seed);
@@ -80,7 +80,7 @@ impl Service {
     }
 
     /// The transport ends without a word.
-    pub fn cut(&mut self, device: usize) {
+    pub(crate) fn cut(&mut self, device: usize) {
         let now = self.now;
         let of = &mut self.devices[device];
         of.connected = false;
@@ -94,19 +94,19 @@ impl Service {
     }
 
     /// A device sends a text.
-    pub fn send(&mut self, device: usize, to: &str, text: &str) -> PacketId {
+    pub(crate) fn send(&mut self, device: usize, to: &str, text: &str) -> PacketId {
         let id = self.devices[device].client.send(self.now, Message::text(to, text)).expect("room in the outbox");
         self.settle();
         id
     }
 
     /// What a device got since the last look.
-    pub fn got(&mut self, device: usize) -> Vec<(String, u64, String)> {
+    pub(crate) fn got(&mut self, device: usize) -> Vec<(String, u64, String)> {
         std::mem::take(&mut self.devices[device].got)
     }
 
     /// Time goes by, with every timer at its moment.
-    pub fn wait(&mut self, time: Duration) {
+    pub(crate) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
             let client = self.devices.iter().filter_map(|device| device.client.poll_timeout());
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// The log answers again.
-    pub fn log_is_back(&mut self) {
+    pub(crate) fn log_is_back(&mut self) {
         self.log_is_down = false;
         for (device, conversation, after, max) in std::mem::take(&mut self.questions) {
             self.fetch(device, conversation, after, max);
@@ -135,7 +135,7 @@ impl Service {
     }
 
     /// Until nobody has anything to say.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let mut busy = false;
             for device in 0..self.devices.len() {
@@ -232,7 +232,7 @@ impl Service {
     }
 
     /// Tells the connections of both users that there is more.
-    pub fn hint(&mut self, user: &str, to: &Conversation, seq: u64) {
+    pub(crate) fn hint(&mut self, user: &str, to: &Conversation, seq: u64) {
         for device in self.devices.iter_mut().filter(|device| device.hinted) {
             if device.user == to.id {
                 device.server.notify(&Conversation::private(user), seq);

@@ -1,19 +1,19 @@
 //! Rules, and how to break each: read from `rules.txt`.
 
 /// One rule and the text that breaks it.
-pub struct Mutation {
+pub(crate) struct Mutation {
     /// What must hold.
-    pub rule: String,
+    pub(crate) rule: String,
     /// Path from the root of the repository.
-    pub file: String,
+    pub(crate) file: String,
     /// Stands once in the file.
-    pub from: String,
+    pub(crate) from: String,
     /// What takes its place.
-    pub to: String,
+    pub(crate) to: String,
 }
 
 /// Every mutation, in the order of the file.
-pub fn all() -> Vec<Mutation> {
+pub(crate) fn all() -> Vec<Mutation> {
     let text = include_str!("rules.txt");
     text.split("\n== ").skip(1).map(one).collect()
 }

@@ -181,12 +181,12 @@ impl Pipe {
         false
     }
 
-    /// Whether the first `n` bytes that arrived are the ones that were written. In the clear nobody looks at the number of the
-    /// transport, bytes 1 and 2 of the header.
-    pub(crate) fn genuine(&self, n: usize, clear: bool) -> bool {
-        let looked_at = |(at, _): &(usize, &u8)| !(clear && (1..=2).contains(at));
-        let written = self.written.iter().take(n).enumerate().filter(looked_at);
-        written.eq(self.inbox.iter().take(n).enumerate().filter(looked_at))
+    /// Where the first `n` bytes that arrived are not the ones that were written, if anywhere.
+    pub(crate) fn differs(&self, n: usize) -> Option<usize> {
+        let arrived = self.inbox.iter().take(n).enumerate();
+        arrived
+            .zip(self.written.iter().map(Some).chain(std::iter::repeat(None)))
+            .find_map(|((at, arrived), written)| (Some(arrived) != written).then_some(at))
     }
 
     /// The reader took so many bytes.

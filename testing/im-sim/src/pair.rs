@@ -22,19 +22,19 @@ pub fn credentials(user: &str, device: &str) -> Credentials {
     Credentials { user: user.into(), device: device.into(), token: String::new() }
 }
 
-/// The fixed key of the servers here.
-pub(crate) fn server_key(provider: &CryptoProvider) -> ServerKey {
-    ServerKey::from_bytes([7; 32], provider).expect("a valid key")
-}
-
 /// Default settings of a client (`alice` on `phone`) and of a server that share a fixed key.
 ///
 /// # Panics
 /// Never: the fixed key is valid.
 pub fn configs() -> (ClientConfig, ServerConfig) {
-    let key = server_key(&RUSTCRYPTO);
-    let client = ClientConfig::new(&RUSTCRYPTO, key.public(), credentials("alice", "phone"));
-    (client, ServerConfig::new(&RUSTCRYPTO, key))
+    configs_with(&RUSTCRYPTO)
+}
+
+/// The same with another provider.
+pub(crate) fn configs_with(provider: &'static CryptoProvider) -> (ClientConfig, ServerConfig) {
+    let key = ServerKey::from_bytes([7; 32], provider).expect("a valid key");
+    let client = ClientConfig::new(provider, key.public(), credentials("alice", "phone"));
+    (client, ServerConfig::new(provider, key))
 }
 
 /// A client and a server with the bytes between them in reach.

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use im_crypto::{
-    CryptoError, CryptoProvider, KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN, KemSeed, MlKem768, MlKem768Key, RUSTCRYPTO,
-    Secret, X25519,
+    CryptoError, CryptoProvider, HkdfSha256, KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN, KemSeed, MlKem768, MlKem768Key,
+    RUSTCRYPTO, Secret, X25519,
 };
 
 /// A Mersenne prime.
@@ -91,3 +91,115 @@ impl MlKem768Key for ProductKemKey {
 /// RustCrypto with stand-ins for X25519 and ML-KEM that cost next to nothing. They protect nothing: for tests and fuzzing only.
 pub static FAST: LazyLock<CryptoProvider> =
     LazyLock::new(|| CryptoProvider::new(RUSTCRYPTO.aeads, &Product, RUSTCRYPTO.hash).with_kem(&ProductKem));
+
+/// Something with the shape of SHA-256 and HKDF. It notices every changed byte that was not made to go unnoticed.
+struct Mixing;
+
+/// Words are mixed into four lanes.
+#[derive(Clone, Copy)]
+struct Lanes([u64; 4]);
+
+impl Lanes {
+    const FACTORS: [u64; 4] =
+        [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];
+
+    fn word(&mut self, word: u64) {
+        for (lane, factor) in self.0.iter_mut().zip(Self::FACTORS) {
+            *lane = (lane.rotate_left(29) ^ word).wrapping_mul(factor);
+            *lane ^= *lane >> 32;
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+
+    fn finish(mut self, len: usize) -> [u8; 32] {
+        self.word(len as u64);
+        for _ in 0..4 {
+            self.word(self.0.iter().fold(0, |sum: u64, lane| sum.rotate_left(17) ^ lane));
+        }
+        let mut out = [0; 32];
+        for (to, lane) in out.chunks_mut(8).zip(self.0) {
+            to.copy_from_slice(&lane.to_le_bytes());
+        }
+        out
+    }
+}
+
+impl HkdfSha256 for Mixing {
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut lanes = Lanes([1, 2, 3, 4]);
+        let (mut left, mut len) = ([0; 8], 0);
+        // The parts are one input, wherever they end.
+        for part in parts {
+            let mut rest = *part;
+            let filled = len % 8;
+            if filled > 0 {
+                let (first, after) = rest.split_at(rest.len().min(8 - filled));
+                left[filled..filled + first.len()].copy_from_slice(first);
+                (rest, len) = (after, len + first.len());
+                if len % 8 != 0 {
+                    continue;
+                }
+                lanes.word(u64::from_le_bytes(left));
+            }
+            let whole = rest.len() / 8 * 8;
+            lanes.bytes(&rest[..whole]);
+            left = [0; 8];
+            left[..rest.len() - whole].copy_from_slice(&rest[whole..]);
+            len += rest.len();
+        }
+        if len % 8 != 0 {
+            left[len % 8..].fill(0);
+            lanes.word(u64::from_le_bytes(left));
+        }
+        lanes.finish(len)
+    }
+
+    fn extract(&self, salt: &[u8], ikm: &[u8]) -> Secret {
+        let mut lanes = Lanes([5, 6, 7, 8]);
+        lanes.bytes(salt);
+        lanes.word(salt.len() as u64);
+        lanes.bytes(ikm);
+        Secret::new(lanes.finish(ikm.len()))
+    }
+
+    fn expand(&self, prk: &Secret, info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
+        let mut lanes = Lanes([9, 10, 11, 12]);
+        lanes.bytes(prk.as_slice());
+        lanes.bytes(&self.hash(info));
+        for (n, block) in out.chunks_mut(32).enumerate() {
+            block.copy_from_slice(&lanes.finish(n)[..block.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// [`FAST`] with a stand-in for SHA-256 too: for whole worlds, where nobody forges anything.
+pub(crate) static QUICK: LazyLock<CryptoProvider> =
+    LazyLock::new(|| CryptoProvider::new(RUSTCRYPTO.aeads, &Product, &Mixing));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_does_not_depend_on_the_parts_and_notices_every_byte() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let whole = Mixing.hash(&[&bytes]);
+        for (a, b) in (0..=100).flat_map(|a| (a..=100).map(move |b| (a, b))) {
+            assert_eq!(Mixing.hash(&[&bytes[..a], &bytes[a..b], &bytes[b..]]), whole, "{a} {b}");
+        }
+        for at in 0..100 {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert_ne!(Mixing.hash(&[&other]), whole);
+        }
+        assert_ne!(Mixing.hash(&[&bytes[..99]]), Mixing.hash(&[&bytes[..98]]));
+    }
+}

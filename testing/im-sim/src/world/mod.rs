@@ -26,8 +26,8 @@ use self::transport::Link;
 use self::trouble::Partition;
 use crate::fault::Fault;
 use crate::log::Log;
-use crate::pair::configs;
-use crate::provider::FAST;
+use crate::pair::configs_with;
+use crate::provider::QUICK;
 
 /// Who has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +120,8 @@ impl World {
 
     fn new(seed: u64, plan: &Plan) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let (mut template, mut server) = configs();
-        // Schedules are about what comes after the key agreement, which would be half of their time.
-        (template.provider, server.provider) = (&FAST, &FAST);
-        template.server_keys = vec![crate::pair::server_key(&FAST).public()];
-        server.keys = vec![crate::pair::server_key(&FAST)];
+        // Schedules are about what comes after the handshake, which would be most of their time.
+        let (mut template, mut server) = configs_with(&QUICK);
         template.handshakes.retain(|id| !id.is_post_quantum());
         server.handshakes.retain(|id| !id.is_post_quantum());
         server.send_max = plan.send_max;

@@ -39,12 +39,12 @@ impl Link {
 pub(super) enum Taken {
     Nothing,
     Genuine,
-    /// Not what was written: it must end the connection.
-    Tampered,
+    /// Not what was written, from this offset on: it must end the connection.
+    Tampered(usize),
 }
 
 /// What the front of an inbox is, before it is opened in place.
-pub(super) fn front(pipe: &Pipe, damages: bool, state: State) -> Taken {
+pub(super) fn front(pipe: &Pipe, damages: bool) -> Taken {
     if pipe.inbox.is_empty() {
         return Taken::Nothing;
     }
@@ -53,8 +53,8 @@ pub(super) fn front(pipe: &Pipe, damages: bool, state: State) -> Taken {
     }
     match frame_len(&pipe.inbox, &Limits::default()) {
         Ok(Framing::Need(_)) => Taken::Nothing,
-        Ok(Framing::Complete(n)) if pipe.genuine(n, state == State::Handshaking) => Taken::Genuine,
-        Ok(Framing::Complete(_)) | Err(_) => Taken::Tampered,
+        Ok(Framing::Complete(n)) => pipe.differs(n).map_or(Taken::Genuine, Taken::Tampered),
+        Err(_) => Taken::Tampered(0),
     }
 }
 

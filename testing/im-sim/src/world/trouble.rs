@@ -9,7 +9,7 @@ use super::event::{Event, Trouble};
 use super::{Node, Outcome, World};
 use crate::fault::Fault;
 use crate::pair::entropy;
-use crate::provider::FAST;
+use crate::provider::QUICK;
 
 /// For a time nothing passes between one node and all others.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Partition {
 }
 
 pub(super) fn ticket_keys(seed: u64) -> Arc<TicketKeys> {
-    Arc::new(TicketKeys::new(&FAST, entropy(seed)).expect("a valid key"))
+    Arc::new(TicketKeys::new(&QUICK, entropy(seed)).expect("a valid key"))
 }
 
 impl World {
