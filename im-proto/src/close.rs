@@ -151,9 +151,11 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Whether a client may come back by itself. A close that nobody proved to have sent only delays it.
+    /// Whether a client may come back by itself. A close that nobody proved to have sent only delays it, and so does an error
+    /// that bytes made which anybody could have written.
     pub const fn may_reconnect(&self) -> bool {
-        (matches!(self.by, ClosedBy::Peer) && !self.authenticated) || self.code.may_reconnect()
+        let hearsay = matches!(self.by, ClosedBy::Peer) || self.error.is_some();
+        (hearsay && !self.authenticated) || self.code.may_reconnect()
     }
 }
 

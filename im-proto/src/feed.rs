@@ -86,6 +86,8 @@ pub(crate) struct Feed {
     receive_max: u64,
     in_flight: u64,
     fetching: Option<Conversation>,
+    /// What was heard of it before the log was asked.
+    asked_head: u64,
     /// There may be conversations that no lane stands for.
     more_unread: bool,
     asking_unread: bool,
@@ -110,6 +112,7 @@ impl Feed {
             receive_max: u64::from(receive_max),
             in_flight: 0,
             fetching: None,
+            asked_head: 0,
             more_unread: receive_max > 0,
             asking_unread: false,
             queue: VecDeque::new(),
@@ -190,6 +193,7 @@ impl Feed {
             let lane = self.lanes.get_mut(&conversation)?;
             lane.queued = false;
             let after = lane.known.then_some(lane.sent);
+            self.asked_head = lane.head;
             self.fetching = Some(conversation.clone());
             let max_messages = usize::try_from(room.min(MAX_FETCH)).unwrap_or(1);
             return Some(Question::Fetch { conversation, after, max_messages });
@@ -240,7 +244,8 @@ impl Feed {
                 self.queue.push_back(Epoch { conversation: conversation.clone(), epoch }.into());
             }
         }
-        if items.is_empty() {
+        // A hint that came after the question is about what the answer may not have seen.
+        if items.is_empty() && lane.head <= self.asked_head {
             lane.head = lane.sent;
         }
         for item in items {
@@ -283,6 +288,8 @@ impl Feed {
             && lane.known
             && lane.sent.saturating_add(1) == seq
             && self.fetching.as_ref() != Some(conversation)
+            // The answer goes out before what waits here, and would be a gap.
+            && self.queue.is_empty()
             && self.in_flight < self.receive_max
         {
             lane.sent = seq;
@@ -435,6 +442,32 @@ mod tests {
         assert!(feed.stored(&bob(), 3));
         assert!(!feed.stored(&bob(), 5), "somebody else's 4 comes first");
         assert_eq!(feed.question(), fetch(Some(3), 5));
+    }
+
+    #[test]
+    fn a_hint_that_comes_while_the_log_is_being_asked_is_not_forgotten() {
+        let mut feed = Feed::new(8, 8);
+        feed.question();
+        feed.unread(&[(bob(), 1)], true).unwrap();
+        assert_eq!(feed.question(), fetch(None, 8));
+        feed.notify(&bob(), 2);
+        feed.fetched(&bob(), 0, 1, Vec::new()).unwrap();
+        assert_eq!(feed.question(), fetch(Some(1), 8), "the log was read before 2 was there");
+        feed.fetched(&bob(), 0, 1, Vec::new()).unwrap();
+        assert_eq!(feed.question(), None, "a hint at what is not there asks once");
+    }
+
+    #[test]
+    fn an_own_message_does_not_overtake_deliveries_that_wait_for_transmission() {
+        let mut feed = Feed::new(8, 8);
+        feed.question();
+        feed.unread(&[(bob(), 2)], true).unwrap();
+        assert_eq!(feed.question(), fetch(None, 8));
+        feed.fetched(&bob(), 0, 0, items(1..=2)).unwrap();
+        feed.transmitted();
+        assert!(!feed.stored(&bob(), 3), "2 is still to be transmitted, and an answer goes first");
+        drain(&mut feed);
+        assert_eq!(feed.question(), fetch(Some(2), 6), "the log gives it in its place");
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl<K: Ord + Clone> Positions<K> {
     fn get(&self, key: &K) -> u64 {
         self.highest.get(key).copied().unwrap_or(0)
     }
+
+    /// Forgets the positions of which `those` is true.
+    pub(crate) fn forget(&mut self, those: impl Fn(&K) -> bool) {
+        self.highest.retain(|key, _| !those(key));
+    }
 }
 
 /// Receipts that a server has to tell a device: one for each position, and no more than `max`.
@@ -193,6 +198,12 @@ impl Reads {
         }
         let known = self.said.iter().find(|(_, said)| said.confirmed >= said.up_to).map(|(known, _)| known.clone());
         known.is_some_and(|known| self.said.remove(&known).is_some())
+    }
+
+    /// The conversation is another log: what was read of the one before says nothing about it.
+    pub(crate) fn forget(&mut self, conversation: &Conversation) {
+        self.said.remove(conversation);
+        self.due.remove(conversation);
     }
 
     /// A new connection: what the server did not tell that it knows is said again.

@@ -146,6 +146,36 @@ fn every_flipped_bit_of_every_packet_of_a_session_ends_it_and_delivers_nothing()
     }
 }
 
+/// One changed bit must not look like a peer that speaks another version, and keep the client away for ever.
+#[test]
+fn a_changed_version_delays_a_client_and_never_keeps_it_away() {
+    let changed = |at_server: bool, sealed: bool| {
+        let (client, server) = configs();
+        let mut pair = Pair::new(client, server);
+        if sealed {
+            pair.login();
+        } else {
+            pair.transmit();
+            pair.receive();
+        }
+        let _ = pair.client.send(pair.now, Message::text("bob", "hello"));
+        pair.server.delivered_to(&Conversation::private("bob"), "bob", 1);
+        pair.transmit();
+        let wire = if at_server { &mut pair.to_server } else { &mut pair.to_client };
+        wire[3] ^= 0x10;
+        pair.settle();
+        pair.client.handle_eof(pair.now);
+        pair.receive();
+        let Some(ClientEvent::Closed(closed)) = pair.client_events.pop() else { panic!("{:?}", pair.client_events) };
+        closed
+    };
+    for (at_server, sealed) in [(true, true), (false, true), (false, false)] {
+        let closed = changed(at_server, sealed);
+        let code = if sealed { CloseCode::PROTOCOL } else { CloseCode::UNSUPPORTED };
+        assert!(closed.may_reconnect() && closed.code == code, "{at_server} {sealed}: {closed}");
+    }
+}
+
 #[test]
 fn a_sealed_packet_with_another_suite_or_format_is_refused_before_it_is_opened() {
     for (offset, name) in [(12, "device"), (13, "ip"), (17, "suite"), (18, "format")] {

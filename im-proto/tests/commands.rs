@@ -81,7 +81,7 @@ fn events_come_in_their_place_and_only_a_friend_request_of_somebody_else_counts_
 }
 
 #[test]
-fn a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast_or_notices() {
+fn box_im_08_a_client_writes_to_groups_and_rooms_and_never_to_a_broadcast_or_notices() {
     for (to, want) in [
         (Conversation::group("team"), None),
         (Conversation::room("show"), None),
@@ -221,7 +221,7 @@ fn every_entry_comes_in_its_place_and_only_messages_of_others_count_as_unread() 
 
 /// The bytes on the wire are looked at, before they are sealed too: a provider cannot hide a leak from the length.
 #[test]
-fn recalled_content_does_not_leave_the_server() {
+fn box_im_07_recalled_content_does_not_leave_the_server() {
     let secret = "x".repeat(5_000);
     let mut pair = online();
     let team = Conversation::group("team");

@@ -51,7 +51,7 @@ fn of_one_conversation_only_the_highest_position_is_said() {
 }
 
 #[test]
-fn what_arrives_after_the_position_stays_unread() {
+fn box_im_06_what_arrives_after_the_position_stays_unread() {
     let mut pair = online();
     let item =
         |seq| FeedItem { seq, message_id: seq, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text("x") };

@@ -348,7 +348,7 @@ fn a_cookie_and_a_ticket_go_together() {
 
 /// Whether the user may log in is asked again; a ticket does not answer that. Refused, the client comes with its token.
 #[test]
-fn rights_are_asked_again_and_a_refusal_leads_to_a_full_login() {
+fn box_im_09_rights_are_asked_again_and_a_refusal_leads_to_a_full_login() {
     let mut service = Service::usual();
     service.tickets_per_login = 3;
     service.connect();

@@ -36,31 +36,6 @@ fn both_sides_agree_on_suite_format_and_transcript_for_every_combination() {
 }
 
 #[test]
-fn a_refused_login_says_why_and_keeps_the_client_away() {
-    let (client, server) = configs();
-    let mut pair = Pair::new(client, server);
-    pair.settle();
-    pair.server.refuse_login(pair.now, "the token expired: get a new one").unwrap();
-    assert_eq!(pair.server.refuse_login(pair.now, "again"), Err(AnswerError::State(State::Closing)));
-    pair.settle();
-    let Some(ClientEvent::Closed(closed)) = pair.client_events.pop() else { panic!() };
-    assert_eq!((closed.code, closed.by, closed.authenticated), (CloseCode::LOGIN_REFUSED, ClosedBy::Peer, true));
-    assert!(closed.reason.contains("expired") && !closed.may_reconnect());
-}
-
-#[test]
-fn a_login_that_takes_too_long_is_closed_on_both_sides() {
-    let (client, server) = configs();
-    let mut pair = Pair::new(client, server);
-    pair.settle();
-    pair.now = pair.now + Duration::from_secs(10);
-    assert_eq!(pair.client.poll_timeout(), Some((pair.now, Timer::Login)));
-    pair.server.handle_timeout(pair.now);
-    pair.client.handle_timeout(pair.now);
-    assert_eq!((pair.client.state(), pair.server.state()), (State::Closing, State::Closing));
-}
-
-#[test]
 fn a_client_pings_a_quiet_server_and_a_silent_peer_is_closed_within_the_stated_bound() {
     let mut pair = online();
     for _ in 0..20 {
@@ -105,29 +80,6 @@ fn a_message_is_stored_answered_and_known_by_its_packet_id() {
     let stored = ClientEvent::Stored { packet_id: id, conversation: message.to, message_id: 900, seq: 1, time_ms: 5 };
     assert_eq!(pair.client_events.pop(), Some(stored));
     assert_eq!((pair.client.unanswered(), pair.client.buffered()), (0, 0));
-}
-
-#[test]
-fn a_message_that_is_never_answered_is_tried_again_and_ends_as_unknown() {
-    let (mut client, server) = configs();
-    client.max_tries = 3;
-    let mut pair = Pair::new(client, server);
-    pair.login();
-    let id = pair.client.send(pair.now, Message::text("bob", "hello")).unwrap();
-    pair.settle();
-    let mut unknown = false;
-    for _ in 0..1000 {
-        pair.now = pair.client.poll_timeout().unwrap().0;
-        pair.client.handle_timeout(pair.now);
-        pair.settle();
-        if pair.client_events.contains(&ClientEvent::Unknown { packet_id: id }) {
-            unknown = true;
-            break;
-        }
-    }
-    assert!(unknown);
-    let tries = pair.server_events.iter().filter(|event| matches!(event, ServerEvent::Message(m) if m.packet_id == id));
-    assert_eq!((tries.count(), pair.client.stats().retries, pair.client.unanswered()), (3, 2, 0));
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct World {
     got: Vec<(u64, String)>,
     reloads: Vec<(ReloadReason, u64)>,
     gaps: usize,
+    /// Positions that the client said it read.
+    reads: Vec<u64>,
     answers: Vec<SessionAnswer>,
     tokens: Vec<AckToken>,
     acks: bool,
@@ -79,6 +81,7 @@ impl World {
             got: Vec::new(),
             reloads: Vec::new(),
             gaps: 0,
+            reads: Vec::new(),
             answers: Vec::new(),
             tokens: Vec::new(),
             acks: true,
@@ -143,6 +146,10 @@ impl World {
                         self.store.acked = self.store.acked.max(up_to.min(self.store.head()));
                     }
                 }
+                ServerEvent::Read { up_to, .. } => {
+                    self.reads.push(up_to);
+                    self.server.read_by(&bob(), "alice", up_to);
+                }
                 ServerEvent::Message(message) => {
                     let Some(stored) = &mut self.stored else { panic!("{message:?}") };
                     let duplicate = stored.contains(&message.packet_id);
@@ -176,7 +183,7 @@ impl World {
                 ClientEvent::Reload { reason, epoch, .. } => self.reloads.push((reason, epoch)),
                 ClientEvent::Gap { .. } => self.gaps += 1,
                 ClientEvent::Stored { .. } if self.stored.is_some() => {}
-                ClientEvent::Negotiated(_) | ClientEvent::Closed(_) => {}
+                ClientEvent::Negotiated(_) | ClientEvent::Closed(_) | ClientEvent::ReadBy { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -287,6 +294,22 @@ fn another_epoch_is_told_also_where_positions_are_not_looked_at() {
     world.connect();
     assert_eq!(world.reloads, [(ReloadReason::Epoch, 0)]);
     assert_eq!(world.seqs(), [1, 2]);
+}
+
+/// What was read of the old log says nothing about the new one, which is read from its beginning.
+#[test]
+fn read_positions_of_another_epoch_are_forgotten() {
+    let mut world = World::new(Store::new(3, 5));
+    world.connect();
+    world.client.read(&bob(), 5).unwrap();
+    world.settle();
+    assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[5][..], 0));
+    world.store = Store::new(4, 2);
+    world.connect();
+    assert_eq!(world.reloads, [(ReloadReason::Epoch, 4)]);
+    world.client.read(&bob(), 2).unwrap();
+    world.settle();
+    assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[5, 2][..], 0));
 }
 
 /// An ack for the old log that comes before the new one was named must not count as one for the new log.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use im_sim::{Plan, Report, World};
+use im_sim::{Fault, Plan, Report, World};
 
 /// The seeds of a run, or the one that the environment names.
 #[expect(clippy::disallowed_methods, reason = "a replay is asked for from outside")]
@@ -23,18 +23,7 @@ fn run(name: &str, plan: &Plan, range: Range<u64>) -> Report {
         match World::run(seed, plan) {
             Ok(report) => {
                 assert_eq!(report.stored, plan.messages_in_all());
-                total.stored += report.stored;
-                total.commands += report.commands;
-                total.recalled += report.recalled;
-                total.delivered += report.delivered;
-                total.connections += report.connections;
-                total.duplicates += report.duplicates;
-                total.retries += report.retries;
-                total.resumed += report.resumed;
-                total.reused += report.reused;
-                total.recovered += report.recovered;
-                total.replaced += report.replaced;
-                total.steps += report.steps;
+                total.add(&report);
             }
             Err(failure) => panic!(
                 "{name}, {failure}\nreplay: IM_SIM_SEED={} cargo test -p im-proto --test simulation {name}",
@@ -97,9 +86,35 @@ fn commands_over_lossy_links_and_crashes() {
     assert!(commands > stored / 3 && total.recalled > 200, "{total:?}");
 }
 
+/// Faults of every kind, drawn from the seed: repeated, swapped and changed chunks, partitions, half-open connections, slow links,
+/// crashes of clients and servers, clocks that jump, several servers, a slow store that refuses, logs that are replaced, devices that
+/// are away or join late. `schedules`, an example of im-sim, runs a million.
+#[test]
+fn everything() {
+    let range = 0..400;
+    let n = seeds(range.clone()).count() as u64;
+    let mut total = Report::default();
+    for seed in seeds(range) {
+        match World::run(seed, &Plan::everything(seed)) {
+            Ok(report) => total.add(&report),
+            Err(failure) => panic!(
+                "everything, {failure}\nreplay: IM_SIM_SEED={} cargo test -p im-proto --test simulation everything",
+                failure.seed
+            ),
+        }
+    }
+    println!("everything: {n} seeds, {total:?}");
+    if n > 10 {
+        let missing: Vec<_> = Fault::ALL.iter().filter(|fault| total.faults.of(**fault) == 0).collect();
+        // A login that comes too late is rarer than the others.
+        assert!(missing.iter().all(|fault| **fault == Fault::LateLogin), "these kinds never happened: {missing:?}");
+        assert!(total.unknown > 0 && total.refused > 0 && total.recovered > 0, "{total:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for plan in [Plan::crashing(), Plan::resuming()] {
+    for plan in [Plan::crashing(), Plan::resuming(), Plan::everything(11), Plan::everything(12)] {
         assert_eq!(World::run(11, &plan), World::run(11, &plan));
     }
 }

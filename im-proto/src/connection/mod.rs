@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use im_codec::{Framing, HEADER_LEN, Header, Limits, MessageType, frame_len};
+use im_codec::{DecodeError, Framing, HEADER_LEN, Header, Limits, MessageType, Version, frame_len};
 use im_crypto::KeyUpdate;
 use im_serial::Body;
 use im_serial::body::{Close, Ping, Pong};
@@ -216,6 +216,9 @@ pub(crate) mod machine {
 
 use machine::{Closing, Core, Machine};
 
+/// Where the header says the version.
+const VERSION_AT: u8 = 3;
+
 /// One peer's protocol, without I/O: bytes and time go in, bytes and events come out.
 ///
 /// # The driving contract
@@ -334,7 +337,8 @@ impl<R: Role> Connection<R> {
             Ok(Framing::Need(_)) => return 0,
             Ok(Framing::Complete(total)) => total,
             Err(error) => {
-                self.fail(now, error.into());
+                let error = self.framing_error(input, error);
+                self.fail(now, error);
                 return input.len();
             }
         };
@@ -346,6 +350,19 @@ impl<R: Role> Connection<R> {
         }
         self.after_change(now);
         total
+    }
+
+    /// What speaks another version on a sealed channel, where the version is settled, is a damaged packet and no other peer.
+    fn framing_error(&self, input: &[u8], error: DecodeError) -> Error {
+        let sealed = matches!(self.core.link, Link::Open(_));
+        let (Ok(offset), Some(found)) = (u8::try_from(error.offset()), input.get(error.offset())) else {
+            return error.into();
+        };
+        if !sealed || error.fault() != im_codec::Fault::PeerIncompatible {
+            return error.into();
+        }
+        let expected = if offset == VERSION_AT { u32::from(Version::V2.0) } else { 0 };
+        Error::HeaderField { offset, found: u32::from(*found), expected }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the role matches what is left")]
@@ -651,7 +668,8 @@ impl<R: Role> Connection<R> {
         if error.fault() == Fault::Transport && !matches!(error, Error::Timeout(Timer::Login | Timer::Idle)) {
             return self.end(closed_by_error(error));
         }
-        self.begin_close(now, closed_by_error(error));
+        let authenticated = matches!(self.core.link, Link::Open(_));
+        self.begin_close(now, Closed { authenticated, ..closed_by_error(error) });
     }
 
     fn begin_close(&mut self, now: Instant, closed: Closed) {

@@ -1,4 +1,4 @@
-//! The reference model of the durable store: what the server of a world remembers over crashes.
+//! The reference model of the durable store: what the servers of a world remember over crashes.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,8 @@ pub struct Record {
     pub device: String,
     /// The sender's id of the entry.
     pub packet_id: PacketId,
+    /// The server's id of the entry.
+    pub message_id: u64,
     /// What was stored.
     pub entry: Entry,
     /// When it was recalled, or what it edits.
@@ -33,13 +35,23 @@ pub struct Record {
 /// Two users in order.
 type Key = (String, String);
 
+/// One log; `epoch` says which.
+#[derive(Debug, Default)]
+struct Entries {
+    epoch: u64,
+    records: Vec<Record>,
+}
+
 /// Conversations, identities of messages, and how far each device is.
 #[derive(Debug, Default)]
 pub struct Log {
-    conversations: BTreeMap<Key, Vec<Record>>,
+    conversations: BTreeMap<Key, Entries>,
     identities: BTreeMap<(String, String, PacketId), (Key, u64)>,
     cursors: BTreeMap<(String, String, Key), u64>,
     read: BTreeMap<(String, Key), u64>,
+    message_ids: u64,
+    /// Logs that were replaced.
+    archive: Vec<(Key, Vec<Record>)>,
 }
 
 fn key(a: &str, b: &str) -> Key {
@@ -47,20 +59,28 @@ fn key(a: &str, b: &str) -> Key {
 }
 
 impl Log {
+    /// Where this very entry stands, if it was stored before. An identity used for another entry is a conflict.
+    pub fn find(&self, from: &str, device: &str, message: &Submitted) -> Option<Result<u64, u64>> {
+        let (first, seq) = self.identities.get(&(from.to_string(), device.to_string(), message.packet_id))?;
+        let same = *first == key(from, &message.to.id)
+            && self.conversations[first].records[*seq as usize - 1].entry == message.entry;
+        Some(if same { Ok(*seq) } else { Err(*seq) })
+    }
+
     /// Appends, unless this very entry is there: its seq, and whether it was there. An identity used for another entry is a
     /// conflict. A recall takes effect at once.
     pub fn append(&mut self, now: Instant, from: &str, device: &str, message: &Submitted) -> Result<(u64, bool), u64> {
-        let key = key(from, &message.to.id);
-        let identity = (from.to_string(), device.to_string(), message.packet_id);
-        if let Some((first, seq)) = self.identities.get(&identity) {
-            let same = *first == key && self.conversations[first][*seq as usize - 1].entry == message.entry;
-            return if same { Ok((*seq, true)) } else { Err(*seq) };
+        if let Some(found) = self.find(from, device, message) {
+            return found.map(|seq| (seq, true));
         }
-        let conversation = self.conversations.entry(key.clone()).or_default();
+        let key = key(from, &message.to.id);
+        let conversation = &mut self.conversations.entry(key.clone()).or_default().records;
+        self.message_ids += 1;
         conversation.push(Record {
             from: from.into(),
             device: device.into(),
             packet_id: message.packet_id,
+            message_id: self.message_ids,
             entry: message.entry.clone(),
             recalled: None,
         });
@@ -80,13 +100,54 @@ impl Log {
                 record.recalled = recalled.map(|_| now);
             }
         }
-        self.identities.insert(identity, (key, seq));
+        self.identities.insert((from.into(), device.into(), message.packet_id), (key, seq));
         Ok((seq, false))
+    }
+
+    /// Puts another log in the place of the `n`th conversation: its first `keep` entries under a new epoch, as from a backup. No
+    /// position of a device or a reader counts in it. The two users.
+    pub fn replace(&mut self, n: usize, keep: usize) -> Option<(String, String)> {
+        let (key, entries) = self.conversations.iter_mut().nth(n)?;
+        let key = key.clone();
+        entries.epoch += 1;
+        self.archive.push((key.clone(), entries.records.clone()));
+        entries.records.truncate(keep);
+        let head = entries.records.len() as u64;
+        self.identities.retain(|_, (of, seq)| *of != key || *seq <= head);
+        self.cursors.retain(|(_, _, of), _| *of != key);
+        self.read.retain(|(_, of), _| *of != key);
+        Some(key)
+    }
+
+    /// How many conversations there are.
+    pub fn len(&self) -> usize {
+        self.conversations.len()
+    }
+
+    /// Whether nothing was ever stored.
+    pub fn is_empty(&self) -> bool {
+        self.conversations.is_empty()
+    }
+
+    /// Which log a conversation has now; 0 is the first.
+    pub fn epoch(&self, user: &str, other: &Conversation) -> u64 {
+        self.conversations.get(&key(user, &other.id)).map_or(0, |entries| entries.epoch)
     }
 
     /// Entries of a conversation, the first with seq 1.
     pub fn conversation(&self, user: &str, other: &Conversation) -> &[Record] {
-        self.conversations.get(&key(user, &other.id)).map_or(&[], Vec::as_slice)
+        self.conversations.get(&key(user, &other.id)).map_or(&[], |entries| entries.records.as_slice())
+    }
+
+    /// The logs that stood in the place of a conversation before.
+    pub fn replaced(&self, user: &str, other: &Conversation) -> impl Iterator<Item = &[Record]> {
+        let key = key(user, &other.id);
+        self.archive.iter().filter(move |(of, _)| *of == key).map(|(_, records)| records.as_slice())
+    }
+
+    /// Every entry of every log that stands.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.conversations.values().flat_map(|entries| &entries.records)
     }
 
     /// How far a device is in a conversation.
@@ -118,7 +179,10 @@ impl Log {
     pub fn heads(&self, user: &str) -> Vec<(Conversation, u64)> {
         let of_user = self.conversations.iter().filter(|((a, b), _)| a == user || b == user);
         of_user
-            .map(|((a, b), log)| (Conversation::private(if a == user { b } else { a }.as_str()), log.len() as u64))
+            .map(|((a, b), entries)| {
+                let other = Conversation::private(if a == user { b } else { a }.as_str());
+                (other, entries.records.len() as u64)
+            })
             .collect()
     }
 
@@ -141,7 +205,7 @@ impl Log {
             .take(max)
             .map(|(record, seq)| FeedItem {
                 seq,
-                message_id: seq,
+                message_id: record.message_id,
                 time_ms: 0,
                 from: record.from.clone(),
                 own: record.from == user && record.device == device,

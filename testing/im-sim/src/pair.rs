@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use im_proto::{
-    Client, ClientConfig, ClientEvent, Connection, Credentials, Entropy, Instant, RUSTCRYPTO, Server, ServerConfig,
-    ServerEvent, ServerKey,
+    Client, ClientConfig, ClientEvent, Connection, Credentials, CryptoProvider, Entropy, Instant, RUSTCRYPTO, Server,
+    ServerConfig, ServerEvent, ServerKey,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -27,9 +27,14 @@ pub fn credentials(user: &str, device: &str) -> Credentials {
 /// # Panics
 /// Never: the fixed key is valid.
 pub fn configs() -> (ClientConfig, ServerConfig) {
-    let key = ServerKey::from_bytes([7; 32], &RUSTCRYPTO).expect("a valid key");
-    let client = ClientConfig::new(&RUSTCRYPTO, key.public(), credentials("alice", "phone"));
-    (client, ServerConfig::new(&RUSTCRYPTO, key))
+    configs_with(&RUSTCRYPTO)
+}
+
+/// The same with another provider.
+pub(crate) fn configs_with(provider: &'static CryptoProvider) -> (ClientConfig, ServerConfig) {
+    let key = ServerKey::from_bytes([7; 32], provider).expect("a valid key");
+    let client = ClientConfig::new(provider, key.public(), credentials("alice", "phone"));
+    (client, ServerConfig::new(provider, key))
 }
 
 /// A client and a server with the bytes between them in reach.

@@ -5,7 +5,6 @@
 
 mod hello;
 mod input;
-mod provider;
 mod record;
 mod reply;
 mod session;

@@ -9,7 +9,7 @@ use im_crypto::{
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use super::provider::FAST;
+use im_sim::FAST;
 
 pub(super) const HANDSHAKES: [HandshakeId; 8] = [
     HandshakeId::NK,
