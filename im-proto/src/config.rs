@@ -114,9 +114,7 @@ fn usual_handshakes(provider: &CryptoProvider) -> Vec<HandshakeId> {
 
 /// A client's settings.
 ///
-/// Worst case of memory: `outbox_bytes` + `signal_bytes` + 2 x `receive_max` x (a delivery in the application's hands) +
-/// `max_conversations` x about 1200 bytes + `max_tickets` x about 1 KiB + `rooms_max` x about 250 bytes +
-/// `stream_bytes` + `streams_max` x about 600 bytes + `request_bytes` + `requests_max` x (`max_content` + about 300 bytes), plus one packet each way in the caller's buffers.
+/// Every queue has a limit here; [`memory_max`](Self::memory_max) is what they come to.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the primitives come from.
@@ -261,10 +259,7 @@ impl ClientConfig {
 
 /// A server's settings, shared by its connections.
 ///
-/// Worst case of memory per connection: `send_max` x (a submitted message in the application's hands) + one batch of
-/// `fetch_bytes` + `max_conversations` x about 700 bytes + `receipts_max` x about 1200 bytes +
-/// `signal_bytes` + `watch_max` x about 200 bytes + `room_bytes` (content that connections share counts in each) +
-/// `rooms_max` x about 250 bytes + `stream_bytes` + `streams_max` x about 600 bytes + `request_bytes` + `requests_max` x (`max_content` + about 300 bytes), plus one packet each way in the caller's buffers.
+/// Every queue has a limit here; [`memory_max`](Self::memory_max) is what they come to for one connection.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where the primitives come from.

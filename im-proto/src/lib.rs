@@ -23,6 +23,7 @@ mod feed;
 mod inbox;
 mod keepalive;
 mod link;
+mod memory;
 mod outbox;
 pub mod policy;
 pub mod receipts;

@@ -302,6 +302,13 @@ impl Requests {
         self.own.iter().map(|own| own.due).chain(self.asked.iter().map(|asked| asked.due)).min()
     }
 
+    /// Gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.own.shrink_to_fit();
+        self.asked.shrink_to_fit();
+        self.queue.shrink_to_fit();
+    }
+
     /// Forgets everything; own requests that have no answer.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = PacketId> + use<> {
         self.asked.clear();

@@ -260,6 +260,12 @@ impl Rooms {
         Some(post)
     }
 
+    /// Gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.asked.shrink_to_fit();
+        self.queue.shrink_to_fit();
+    }
+
     /// Forgets everything; the rooms that the connection was in.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = Conversation> + use<> {
         self.asked.clear();

@@ -265,6 +265,12 @@ impl Outgoings {
         }
     }
 
+    /// Gives back memory that is not in use.
+    pub(crate) fn rest(&mut self) {
+        self.order.shrink_to_fit();
+        self.ended.shrink_to_fit();
+    }
+
     pub(crate) fn clear(&mut self) {
         self.streams.clear();
         self.order.clear();

@@ -797,6 +797,8 @@ impl Machine for Client {
     fn rest(&mut self) {
         self.outbox.rest();
         self.signals.rest();
+        self.streams_out.rest();
+        self.requests.rest();
         self.sent_signals.shrink_to_fit();
         self.named = Vec::new();
     }

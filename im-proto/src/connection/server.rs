@@ -213,7 +213,7 @@ pub struct Server {
     config: Arc<ServerConfig>,
     client_key: Option<StaticPublicKey>,
     /// What the ticket says, after a resumption.
-    claims: Option<TicketClaims>,
+    claims: Option<Box<TicketClaims>>,
     /// What tickets of this connection are made from.
     resumption: Option<ResumptionSecret>,
     /// Of the handshake: names a new session.
@@ -723,6 +723,9 @@ impl Machine for Server {
         self.answers.shrink_to_fit();
         self.refusable.shrink_to_fit();
         self.signals.rest();
+        self.rooms.rest();
+        self.streams_out.rest();
+        self.requests.rest();
         self.receipts.rest();
         self.reads.clear();
         self.feed.rest();

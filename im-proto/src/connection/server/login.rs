@@ -170,6 +170,7 @@ impl Connection<Server> {
             device: core::mem::take(&mut self.role.device).into_bytes(),
             session: session.to_be_bytes().to_vec(),
         });
+        self.role.claims = None;
         self.core.keepalive = Some(Keepalive::new(config.heartbeat, config.idle, now));
         self.role.budgets = config.budgets.as_ref().map(|budgets| Box::new(Budgets::new(budgets, now)));
         self.core.timers.set(Timer::Login, None);
@@ -240,7 +241,7 @@ impl Server {
         let start = negotiated.handshake_hash.first_chunk().copied().unwrap_or_default();
         // Unique, and not 0, which names no session.
         self.fresh_session = (u64::from_be_bytes(start) >> 1).max(1);
-        (self.client_key, self.claims, self.resumption) = (peer_key, ticket, Some(resumption));
+        (self.client_key, self.claims, self.resumption) = (peer_key, ticket.map(Box::new), Some(resumption));
         Ok(ServerEvent::Negotiated(negotiated))
     }
 
@@ -258,7 +259,7 @@ impl Server {
             check_position(conversation)?;
         }
         let resume = (session != 0).then_some(ResumeRequest { session, positions });
-        let event = match &self.claims {
+        let event = match self.claims.as_deref() {
             None => {
                 let (client_key, device, resume) = (self.client_key, device.clone(), resume.clone());
                 ServerEvent::Login(LoginRequest { user, device, token, client_key, resume })

@@ -1,0 +1,122 @@
+//! The formula of a connection's memory, and what a message costs, by a counting allocator.
+
+use allocation_counter::measure;
+use im_proto::*;
+use im_sim::{Pair, configs};
+
+fn name(n: usize) -> String {
+    format!("{n:0128}")
+}
+
+/// A server's connection whose client takes nothing any more, driven to every limit at once.
+#[test]
+fn a_server_s_connection_stays_within_the_formula_of_its_configuration() {
+    let (client, mut server) = configs();
+    (server.max_conversations, server.receipts_max, server.watch_max) = (200, 300, 100);
+    (server.signal_bytes, server.fetch_bytes, server.room_bytes) = (50_000, 30_000, 40_000);
+    (server.max_body, server.max_content) = (8 * 1024, 2 * 1024);
+    let most = server.memory_max();
+    let mut pair = Pair::online(client, server);
+    let names: Vec<_> = (0..1000).map(name).collect();
+    let groups: Vec<_> = (0..1000).map(|n| Conversation::group(name(n))).collect();
+    let room = Conversation::room("show");
+    pair.client.join_room(&room).unwrap();
+    for who in &names[..100] {
+        pair.client.signal(Signal::Watch { user: who.clone(), on: true }).unwrap();
+    }
+    pair.settle();
+    let asked = std::mem::take(&mut pair.server_events);
+    let join = asked.iter().find_map(|event| if let ServerEvent::RoomJoin { packet_id, .. } = event { Some(*packet_id) } else { None });
+    pair.server.accept_join(join.unwrap()).unwrap();
+    pair.settle();
+    let items = |_: &Conversation| -> Vec<FeedItem> {
+        let item = |seq| FeedItem { seq, message_id: seq, time_ms: 0, from: name(1), own: false, entry: Entry::text(&"x".repeat(450)) };
+        (1..=64).map(item).collect()
+    };
+    let used = measure(|| {
+        let server = &mut pair.server;
+        for (n, group) in groups.iter().enumerate() {
+            server.notify(group, 100);
+            server.read_by(group, &names[n], 5);
+            server.delivered_to(group, &names[n], 5);
+            server.signal(PeerSignal::Typing { conversation: group.clone(), user: names[n].clone(), on: true });
+            let post = RoomPost::new(&room, &names[n], 1, 2, 1, vec![7; 200]).unwrap();
+            let _ = server.room_message(post);
+        }
+        while let Some(event) = server.poll_event() {
+            if let ServerEvent::Fetch { conversation, .. } = event {
+                server.fetched(&conversation, 0, items(&conversation)).unwrap();
+            }
+        }
+    });
+    println!("server: {} bytes of {most}", used.bytes_max);
+    assert!(used.bytes_max < most as u64, "{} bytes, the formula says {most}", used.bytes_max);
+    assert!(used.bytes_max > most as u64 / 6, "{} bytes: the formula says {most}, which is nothing to plan with", used.bytes_max);
+}
+
+#[test]
+fn a_client_stays_within_the_formula_of_its_configuration() {
+    let (mut client, server) = configs();
+    (client.outbox_bytes, client.signal_bytes, client.max_conversations) = (100_000, 20_000, 100);
+    let most = client.memory_max();
+    let mut pair = Pair::online(client, server);
+    let names: Vec<_> = (0..1000).map(name).collect();
+    let used = measure(|| {
+        for who in &names {
+            let _ = pair.client.send(pair.now, Message::text(who, "a few words"));
+            let _ = pair.client.read(&Conversation::private(who.as_str()), 7);
+            let _ = pair.client.signal(Signal::Typing { conversation: Conversation::private(who.as_str()), on: true });
+        }
+    });
+    println!("client: {} bytes of {most}", used.bytes_max);
+    assert!(pair.client.buffered() <= 100_000);
+    assert!(used.bytes_max < most as u64, "{} bytes, the formula says {most}", used.bytes_max);
+}
+
+/// Ten thousand messages up and down: each costs its content, and the names that a message says, and nothing else.
+#[test]
+fn a_message_allocates_its_content_and_its_names_and_nothing_else() {
+    let (client, server) = configs();
+    let mut pair = Pair::online(client, server);
+    let bob = Conversation::private("bob");
+    let (mut up, mut packet) = (Vec::with_capacity(1 << 16), Vec::with_capacity(1 << 16));
+    let mut sent = Vec::with_capacity(64);
+    let mut round = |pair: &mut Pair, first: u64| {
+        for _ in 0..32 {
+            let message = Message { to: bob.clone(), content_type: 1, content: vec![7; 128] };
+            pair.client.send(pair.now, message).unwrap();
+        }
+        let mut client_to_server = || {
+            while pair.client.poll_transmit(pair.now, &mut packet, usize::MAX).is_some() {
+                assert_eq!(pair.server.handle_input(pair.now, &mut packet), packet.len());
+                packet.clear();
+                while let Some(event) = pair.server.poll_event() {
+                    if let ServerEvent::Message(message) = event {
+                        sent.push(message.packet_id);
+                    }
+                }
+            }
+        };
+        client_to_server();
+        for (id, seq) in sent.drain(..).zip(first..) {
+            pair.server.stored(id, &bob, seq, seq, 0, false).unwrap();
+        }
+        while pair.server.poll_transmit(pair.now, &mut up, usize::MAX).is_some() {
+            assert_eq!(pair.client.handle_input(pair.now, &mut up), up.len());
+            up.clear();
+            while pair.client.poll_event().is_some() {}
+        }
+    };
+    for n in 0..20 {
+        round(&mut pair, 1 + 32 * n);
+    }
+    let used = measure(|| {
+        for n in 20..120 {
+            round(&mut pair, 1 + 32 * n);
+        }
+    });
+    let each = used.count_total as f64 / 3200.0;
+    println!("{each} allocations for a message up and its answer");
+    // The message's own two; content and name at the server; the name in the answer, there and here.
+    assert!(each <= 6.1, "{each}");
+}
