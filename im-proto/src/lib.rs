@@ -21,6 +21,8 @@ mod feed;
 mod inbox;
 mod keepalive;
 mod link;
+#[cfg(test)]
+mod model;
 mod outbox;
 pub mod policy;
 pub mod receipts;
