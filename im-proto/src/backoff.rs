@@ -11,6 +11,7 @@ use core::time::Duration;
 /// assert_eq!(backoff.max, Backoff::default().max * 2);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Backoff {
     /// The delay after the first try.
     pub first: Duration,

@@ -45,6 +45,7 @@ pub(crate) const fn has_positions(conversation: &Conversation) -> bool {
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq, Hash))]
 struct Lane {
     /// Whether `sent` and `acked` are known; before the first answer of the log they are not.
     known: bool,
@@ -71,6 +72,7 @@ impl Lane {
 
 /// What the connection asks of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) enum Question {
     /// Which conversations have more than this device's position.
     Unread { limit: usize },
@@ -79,6 +81,7 @@ pub(crate) enum Question {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 pub(crate) struct Feed {
     lanes: BTreeMap<Conversation, Lane>,
     max_lanes: usize,
@@ -335,6 +338,29 @@ impl Feed {
     fn forget_idle(&mut self) {
         let fetching = self.fetching.as_ref();
         self.lanes.retain(|conversation, lane| !lane.idle() || fetching == Some(conversation));
+    }
+}
+
+/// For the model checker: the same feed has the same hash.
+#[cfg(test)]
+impl core::hash::Hash for Feed {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        // Without `..`: a new field has to be thought of here.
+        #[rustfmt::skip]
+        let Self {
+            lanes, max_lanes, dirty, receive_max, in_flight, fetching, asked_head, more_unread, asking_unread, queue, recalled, stale,
+        } = self;
+        (lanes, max_lanes, dirty, receive_max, in_flight, fetching, asked_head).hash(state);
+        (more_unread, asking_unread, queue.len(), recalled, stale).hash(state);
+        queue.iter().for_each(|body| crate::model::hash_body(body, state));
+    }
+}
+
+#[cfg(test)]
+impl Feed {
+    /// For the model checker: packets that wait for transmission.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
     }
 }
 

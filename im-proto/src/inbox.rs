@@ -10,6 +10,7 @@ use im_serial::body::{Conversation, Position};
 /// Acks one delivery. Move-only: a delivery is acked once, by whoever owns it. A token that is dropped leaves the message
 /// unacked; it counts against the window, and the server delivers it again to a client that lost its memory.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Clone, Hash))]
 #[must_use = "an unacked delivery holds a place in the window"]
 pub struct AckToken {
     conversation: Conversation,
@@ -20,6 +21,7 @@ pub struct AckToken {
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq, Hash))]
 struct Lane {
     /// Of the log that the seqs belong to; 0 where the server named none.
     epoch: u64,
@@ -70,6 +72,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Hash))]
 pub(crate) struct Inbox {
     lanes: BTreeMap<Conversation, Lane>,
     max_lanes: usize,
@@ -241,6 +244,27 @@ impl Inbox {
     /// Deliveries of this connection that the application has not acked.
     pub(crate) fn pending_here(&self) -> usize {
         self.pending_here
+    }
+}
+
+#[cfg(test)]
+impl Inbox {
+    /// For the model checker, which knows one conversation: the order of activity, which only grows, says nothing there.
+    pub(crate) fn forget_activity(&mut self) {
+        self.items = 0;
+        self.lanes.values_mut().for_each(|lane| lane.touched = 0);
+    }
+
+    /// For the model checker: whether the position that a delivery belongs to still stands.
+    pub(crate) fn is_current(&self, token: &AckToken) -> bool {
+        self.lanes.get(&token.conversation).is_some_and(|lane| lane.generation == token.generation)
+    }
+
+    /// For the model checker: whether the next item is held to the one before.
+    pub(crate) fn is_strict(&self, conversation: &Conversation) -> bool {
+        self.lanes
+            .get(conversation)
+            .is_some_and(|lane| lane.last.is_some() && !lane.fresh && !self.lacks_epoch(conversation))
     }
 }
 

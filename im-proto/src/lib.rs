@@ -24,6 +24,8 @@ mod inbox;
 mod keepalive;
 mod link;
 mod memory;
+#[cfg(test)]
+mod model;
 mod outbox;
 pub mod policy;
 pub mod receipts;

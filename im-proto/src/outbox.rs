@@ -86,6 +86,7 @@ impl Outgoing for Command {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 enum Phase {
     /// To be sent, not before the given moment.
     Waiting(Option<Instant>),
@@ -94,6 +95,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 struct Entry {
     id: PacketId,
     body: Body,
@@ -115,6 +117,7 @@ impl Entry {
 const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 32;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Hash))]
 pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     bytes: usize,
@@ -293,6 +296,32 @@ impl Outbox {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// For the model checker: the same entry has the same hash.
+#[cfg(test)]
+impl core::hash::Hash for Entry {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        let Self { id, body, cost, tries, phase } = self;
+        (id, cost, tries, phase).hash(state);
+        crate::model::hash_body(body, state);
+    }
+}
+
+#[cfg(test)]
+impl Outbox {
+    /// For the model checker, whose clock stands still: `by` went by, and `now` is still the time.
+    pub(crate) fn rebase(&mut self, now: Instant, by: Duration) {
+        let earlier =
+            |at: Instant| Instant::from_micros(at.saturating_since(Instant::default() + by).as_micros() as u64);
+        for entry in &mut self.entries {
+            entry.phase = match entry.phase {
+                Phase::InFlight(at) => Phase::InFlight(earlier(at)),
+                Phase::Waiting(at) => Phase::Waiting(at.map(earlier).filter(|at| *at > now)),
+            };
+        }
+        self.due = self.entries.iter().filter_map(Entry::due).min();
     }
 }
 

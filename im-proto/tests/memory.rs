@@ -26,11 +26,20 @@ fn a_server_s_connection_stays_within_the_formula_of_its_configuration() {
     }
     pair.settle();
     let asked = std::mem::take(&mut pair.server_events);
-    let join = asked.iter().find_map(|event| if let ServerEvent::RoomJoin { packet_id, .. } = event { Some(*packet_id) } else { None });
+    let join = asked
+        .iter()
+        .find_map(|event| if let ServerEvent::RoomJoin { packet_id, .. } = event { Some(*packet_id) } else { None });
     pair.server.accept_join(join.unwrap()).unwrap();
     pair.settle();
     let items = |_: &Conversation| -> Vec<FeedItem> {
-        let item = |seq| FeedItem { seq, message_id: seq, time_ms: 0, from: name(1), own: false, entry: Entry::text(&"x".repeat(450)) };
+        let item = |seq| FeedItem {
+            seq,
+            message_id: seq,
+            time_ms: 0,
+            from: name(1),
+            own: false,
+            entry: Entry::text(&"x".repeat(450)),
+        };
         (1..=64).map(item).collect()
     };
     let used = measure(|| {
@@ -51,7 +60,11 @@ fn a_server_s_connection_stays_within_the_formula_of_its_configuration() {
     });
     println!("server: {} bytes of {most}", used.bytes_max);
     assert!(used.bytes_max < most as u64, "{} bytes, the formula says {most}", used.bytes_max);
-    assert!(used.bytes_max > most as u64 / 6, "{} bytes: the formula says {most}, which is nothing to plan with", used.bytes_max);
+    assert!(
+        used.bytes_max > most as u64 / 6,
+        "{} bytes: the formula says {most}, which is nothing to plan with",
+        used.bytes_max
+    );
 }
 
 #[test]

@@ -184,6 +184,24 @@ fn deliveries_come_in_order_and_their_acks_come_back() {
 }
 
 #[test]
+fn an_answer_does_not_overtake_the_deliveries_before_it() {
+    let mut pair = online();
+    let bob = Conversation::private("bob");
+    pair.server.notify(&bob, 1);
+    pair.receive();
+    assert!(matches!(pair.server_events.last(), Some(ServerEvent::Fetch { .. })));
+    pair.server.fetched(&bob, 0, vec![item(1, "first")]).unwrap();
+    // A slow reader: the delivery waits while the client's own message is stored behind it.
+    let id = pair.client.send(pair.now, Message::text("bob", "second")).unwrap();
+    assert!(pair.client.poll_transmit(pair.now, &mut pair.to_server, usize::MAX).is_some());
+    pair.receive();
+    pair.server.stored(id, &bob, 2, 2, 0, false).unwrap();
+    pair.settle();
+    let took_first = pair.client_events.iter().any(|event| matches!(event, ClientEvent::Message(m) if m.seq == 1));
+    assert!(took_first, "{:?}", pair.client_events);
+}
+
+#[test]
 fn a_close_lets_answers_and_acks_out_first() {
     let mut pair = online();
     let bob = Conversation::private("bob");

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod body;
 pub mod crypto;
 pub mod packet;
+pub mod scenario;
 pub mod serial;
 pub mod session;
 
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http_batch", check: batch::http_batch, seeds: batch::seeds },
     Target { name: "bodies", check: body::bodies, seeds: body::seeds },
     Target { name: "session", check: session::session, seeds: session::seeds },
+    Target { name: "scenario", check: scenario::scenario, seeds: scenario::seeds },
     Target { name: "crypto_hello", check: crypto::hello, seeds: crypto::hello_seeds },
     Target { name: "crypto_reply", check: crypto::reply, seeds: crypto::reply_seeds },
     Target { name: "crypto_ticket", check: crypto::ticket, seeds: crypto::ticket_seeds },
