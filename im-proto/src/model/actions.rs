@@ -10,11 +10,7 @@ use super::device::Phase;
 use super::world::{Action, DeviceScope, Line, Scope, Seen, StoreSays, Way, World};
 
 const fn is_stream(body: &Body) -> bool {
-    match body {
-        Body::Deliver(_) => true,
-        Body::Stored(stored) => stored.in_stream,
-        _ => false,
-    }
+    matches!(body, Body::Deliver(_)) || matches!(body, Body::Stored(stored) if stored.in_stream)
 }
 
 /// Packets that begin something: the protocol rests on their place in the stream.
@@ -154,10 +150,10 @@ impl World {
             actions.clear();
             self.steps(scope, me, line, &mut actions);
             for action in &actions {
-                match action {
-                    Action::Send(_) => {}
-                    Action::Timeout(_) => timeout = timeout.or(Some(*action)),
-                    _ => return Some(*action),
+                if matches!(action, Action::Timeout(_)) {
+                    timeout = timeout.or(Some(*action));
+                } else if !matches!(action, Action::Send(_)) {
+                    return Some(*action);
                 }
             }
         }

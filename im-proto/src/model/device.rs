@@ -183,7 +183,7 @@ impl Device {
     ) -> Result<(), ProtocolError> {
         let Packet { id, body } = packet;
         match body {
-            Body::LoginOk(ok) => self.logged_in(ok),
+            Body::LoginOk(ok) => self.logged_in(&ok),
             Body::Epoch(epoch) => match self.inbox.epoch(&epoch.conversation, epoch.epoch) {
                 Some(reload) => {
                     if reload {
@@ -226,7 +226,7 @@ impl Device {
     }
 
     /// As `Client::logged_in`.
-    fn logged_in(&mut self, ok: LoginOk) {
+    fn logged_in(&mut self, ok: &LoginOk) {
         self.phase = Phase::Online;
         self.session = ok.session;
         let answer = SessionAnswer::from_code(ok.resume);

@@ -76,7 +76,7 @@ pub(crate) fn hash_body<H: Hasher>(body: &Body, state: &mut H) {
             (conversation, message_id, seq, time_ms, duplicate, in_stream).hash(state);
         }
         Body::Refused(Refused { code, reason, retry, retry_after_ms }) => {
-            (code, reason, retry, retry_after_ms).hash(state)
+            (code, reason, retry, retry_after_ms).hash(state);
         }
         Body::Deliver(Deliver { conversation, from, message_id, seq, time_ms, content_type, content, kind, about }) => {
             (conversation, from, message_id, seq, time_ms).hash(state);

@@ -449,10 +449,12 @@ fn end_at_server(line: &mut Arc<Line>) {
 }
 
 fn acks_no_more_than_is_safe(packet: &Packet, device: &Device, me: &DeviceScope, store: &Store, broken: &mut Broken) {
-    let acks = match &packet.body {
-        Body::Delivered(ack) => Some((ack.up_to, ack.epoch)),
-        Body::Login(login) => login.positions.first().map(|position| (position.acked, position.epoch)),
-        _ => None,
+    let acks = if let Body::Delivered(ack) = &packet.body {
+        Some((ack.up_to, ack.epoch))
+    } else if let Body::Login(login) = &packet.body {
+        login.positions.first().map(|position| (position.acked, position.epoch))
+    } else {
+        None
     };
     if let Some((up_to, epoch)) = acks
         && epoch == store.epoch

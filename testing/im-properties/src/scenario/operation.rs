@@ -9,6 +9,14 @@ impl Bytes<'_> {
         self.0 = rest;
         *first
     }
+
+    fn flag(&mut self) -> bool {
+        self.next().is_multiple_of(2)
+    }
+
+    fn side(&mut self) -> Side {
+        if self.flag() { Side::Client } else { Side::Server }
+    }
 }
 
 /// What the store does with a message.
@@ -147,27 +155,27 @@ impl Operation {
             9 => Self::Poll { side: Side::Client, events: bytes.next() },
             10 => Self::Poll { side: Side::Server, events: bytes.next() },
             11 => Self::Login { how: bytes.next() },
-            12 => Self::Ticket { fresh: bytes.next().is_multiple_of(2) },
+            12 => Self::Ticket { fresh: bytes.flag() },
             13 => Self::Store { which: bytes.next(), says: says[usize::from(bytes.next()) % says.len()] },
             14 => Self::LogAnswers,
             BOB => Self::Bob { to: bytes.next() },
             16 => Self::Tell { what: bytes.next() },
-            17 => Self::Eof { side: if bytes.next().is_multiple_of(2) { Side::Client } else { Side::Server } },
+            17 => Self::Eof { side: bytes.side() },
             18 => Self::Connect,
             19 => Self::Crash { side: Side::Client, keys_too: false },
-            20 => Self::Crash { side: Side::Server, keys_too: bytes.next().is_multiple_of(2) },
+            20 => Self::Crash { side: Side::Server, keys_too: bytes.flag() },
             21 => Self::Time { how: bytes.next() },
             22 => {
-                let to = if bytes.next().is_multiple_of(2) { Side::Client } else { Side::Server };
+                let to = bytes.side();
                 Self::Corrupt { to, at: bytes.next(), bits: bytes.next() }
             }
-            23 => Self::Close { side: if bytes.next().is_multiple_of(2) { Side::Client } else { Side::Server } },
+            23 => Self::Close { side: bytes.side() },
             24 => {
-                let side = if bytes.next().is_multiple_of(2) { Side::Client } else { Side::Server };
+                let side = bytes.side();
                 Self::Transmit { side, packets: bytes.next(), max: bytes.next() }
             }
             25 => {
-                if bytes.next().is_multiple_of(2) {
+                if bytes.flag() {
                     Self::IssueTicket
                 } else {
                     Self::NotifyAll

@@ -209,12 +209,14 @@ impl World {
     }
 
     fn say(&mut self, message: Message) {
-        let Message { to, content_type, content } = message.clone();
-        let submitted = Submitted { to, entry: Entry::Message { content_type, content } };
-        match self.client.send(self.now, message.clone()) {
-            Ok(id) => self.sent(id, submitted),
+        let copy = message.clone();
+        match self.client.send(self.now, message) {
+            Ok(id) => {
+                let Message { to, content_type, content } = copy;
+                self.sent(id, Submitted { to, entry: Entry::Message { content_type, content } });
+            }
             Err(SendError::Blocked(back)) => {
-                assert_eq!(back, message);
+                assert_eq!(back, copy);
                 assert!(self.client.unanswered() > 0, "one message always fits");
             }
             Err(error) => panic!("{error}"),
@@ -320,6 +322,7 @@ impl World {
         assert!(self.corrupted || !violated, "an honest peer was found in error: {closed}");
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else may happen here")]
     fn client_event(&mut self, event: ClientEvent) {
         let Self { application, log, .. } = self;
         match event {

@@ -92,7 +92,7 @@ impl World {
             0 | 1 => server.read_by(&conversation(at), OTHERS[at], up_to),
             2 | 3 => server.delivered_to(&conversation(at), OTHERS[at], up_to),
             _ => {
-                server.signal(PeerSignal::Typing { conversation: conversation(at), user: OTHERS[at].into(), on: true })
+                server.signal(PeerSignal::Typing { conversation: conversation(at), user: OTHERS[at].into(), on: true });
             }
         }
     }
