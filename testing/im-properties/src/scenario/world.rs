@@ -346,6 +346,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the scenario does not do is an error")]
     fn server_event(&mut self, event: ServerEvent) {
         match event {
             ServerEvent::Negotiated(_) => {}
