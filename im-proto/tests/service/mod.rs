@@ -129,7 +129,7 @@ impl Service {
     pub(crate) fn log_is_back(&mut self) {
         self.log_is_down = false;
         for (device, conversation, after, max) in std::mem::take(&mut self.questions) {
-            self.fetch(device, conversation, after, max);
+            self.fetch(device, &conversation, after, max);
         }
         self.settle();
     }
@@ -201,7 +201,7 @@ impl Service {
             if self.log_is_down {
                 self.questions.push((device, conversation, after, max_messages));
             } else {
-                self.fetch(device, conversation, after, max_messages);
+                self.fetch(device, &conversation, after, max_messages);
             }
         } else if let ServerEvent::Delivered { conversation, up_to, .. } = event {
             self.log.advance(&user, &name, &conversation, up_to);
@@ -215,11 +215,11 @@ impl Service {
         LogFacts { epoch: 0, oldest: 1, head, acked: self.log.cursor(user, name, &position.conversation) }
     }
 
-    fn fetch(&mut self, device: usize, conversation: Conversation, after: Option<u64>, max: usize) {
+    fn fetch(&mut self, device: usize, conversation: &Conversation, after: Option<u64>, max: usize) {
         let of = &mut self.devices[device];
-        let after = after.unwrap_or_else(|| self.log.cursor(&of.user, &of.name, &conversation));
-        let items = self.log.items(&of.user, &of.name, &conversation, after, max);
-        of.server.fetched(&conversation, after, items).expect("a question");
+        let after = after.unwrap_or_else(|| self.log.cursor(&of.user, &of.name, conversation));
+        let items = self.log.items(&of.user, &of.name, conversation, after, max);
+        of.server.fetched(conversation, after, items).expect("a question");
     }
 
     fn store(&mut self, device: usize, message: Submission) {

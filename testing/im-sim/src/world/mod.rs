@@ -287,7 +287,7 @@ impl World {
             Event::Gone { transport, at_server } => self.gone(transport, at_server),
             Event::Writable { transport, to_server } => self.writable(transport, to_server),
             Event::Ack { client, life, conversation, seq, token } => {
-                self.acked(client, life, &conversation, seq, token)
+                self.acked(client, life, &conversation, seq, token);
             }
             Event::Store(op) => self.decide(op),
             Event::Answer(op, outcome) => self.answer(&op, outcome)?,

@@ -34,8 +34,8 @@ impl World {
         {
             let (user, other, about) = (op.user.clone(), op.message.to.clone(), *about);
             let mirrored = Conversation::private(user.as_str());
-            self.tell_all(op.server, Hint::Recalled { user: other.id.clone(), conversation: mirrored, about });
-            self.tell_all(op.server, Hint::Recalled { user, conversation: other, about });
+            self.tell_all(op.server, &Hint::Recalled { user: other.id.clone(), conversation: mirrored, about });
+            self.tell_all(op.server, &Hint::Recalled { user, conversation: other, about });
         }
         let delay = self.rng.u64(0..20);
         self.at(delay, Event::Answer(op, outcome));
@@ -80,7 +80,6 @@ impl World {
         if let Some(session) = self.sessions.get_mut(transport) {
             session.unanswered -= 1;
             let connection = &mut session.connection;
-            let refused = |code, reason, retry| (code, reason, retry);
             let answered = match outcome {
                 Stored::Stored { seq, duplicate } => {
                     let records = self.log.conversation(&op.user, to);
@@ -88,13 +87,10 @@ impl World {
                     connection.stored(*packet_id, to, message_id, seq, 0, duplicate)
                 }
                 Stored::Unanswered => connection.unanswerable(),
-                Stored::Forbidden | Stored::NotStored | Stored::Conflict => {
-                    let (code, reason, retry) = match outcome {
-                        Stored::NotStored => refused(RefusalCode::STORE, "try again", true),
-                        Stored::Conflict => refused(RefusalCode::CONFLICT, "used before", false),
-                        _ => refused(RefusalCode::FORBIDDEN, "nobody may write there", false),
-                    };
-                    connection.refused(*packet_id, code, reason, retry)
+                Stored::NotStored => connection.refused(*packet_id, RefusalCode::STORE, "try again", true),
+                Stored::Conflict => connection.refused(*packet_id, RefusalCode::CONFLICT, "used before", false),
+                Stored::Forbidden => {
+                    connection.refused(*packet_id, RefusalCode::FORBIDDEN, "nobody may write there", false)
                 }
             };
             match answered {
@@ -106,8 +102,8 @@ impl World {
         }
         if let Stored::Stored { seq, .. } = outcome {
             let mirrored = Conversation::private(op.user.as_str());
-            self.tell_all(op.server, Hint::Head { user: to.id.clone(), conversation: mirrored, head: seq });
-            self.tell_all(op.server, Hint::Head { user: op.user.clone(), conversation: to.clone(), head: seq });
+            self.tell_all(op.server, &Hint::Head { user: to.id.clone(), conversation: mirrored, head: seq });
+            self.tell_all(op.server, &Hint::Head { user: op.user.clone(), conversation: to.clone(), head: seq });
         }
         Ok(())
     }
@@ -182,17 +178,17 @@ impl World {
         let position =
             |to: &str, conversation| Hint::Position { to: to.into(), conversation, user: user.into(), read, up_to };
         if read {
-            self.tell_all(server, position(user, conversation.clone()));
+            self.tell_all(server, &position(user, conversation.clone()));
         }
         if conversation.id != user {
-            self.tell_all(server, position(&conversation.id, Conversation::private(user)));
+            self.tell_all(server, &position(&conversation.id, Conversation::private(user)));
         }
     }
 
     /// Here at once, elsewhere a little later.
-    fn tell_all(&mut self, server: usize, hint: Hint) {
-        self.tell_others(server, &hint);
-        self.hint(server, &hint);
+    fn tell_all(&mut self, server: usize, hint: &Hint) {
+        self.tell_others(server, hint);
+        self.hint(server, hint);
     }
 
     pub(super) fn tell_others(&mut self, server: usize, hint: &Hint) {
