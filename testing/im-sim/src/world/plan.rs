@@ -68,7 +68,8 @@ pub struct Plan {
     /// By up to so many seconds, forward or back.
     pub clock_jump_secs: u64,
     /// So often a log is replaced by another one: its beginning, as from a backup, under a new epoch. Not together with
-    /// `client_crashes`, `late` or `commands_percent`: an application that restarts is not told of the epoch that it was in.
+    /// `client_crashes`, because an application that restarts is not told that the log is another one, nor with
+    /// `commands_percent`, because commands about what is gone make no sense.
     pub replaced_logs: usize,
     /// So many devices go away within the spread, and come back when the others have come to rest.
     pub away: usize,

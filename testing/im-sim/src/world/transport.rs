@@ -169,7 +169,7 @@ impl World {
         between.map(|partition| partition.until).max().filter(|until| *until > self.now)
     }
 
-    /// Nothing passes for a time, or is passed again.
+    /// Partitions that are over.
     pub(super) fn forget_partitions(&mut self) {
         let now = self.now;
         self.partitions.retain(|partition| partition.until + Duration::from_secs(1) > now);
