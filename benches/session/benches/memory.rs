@@ -30,12 +30,9 @@ fn main() {
     println!("\n| an idle connection | inline | allocated | bytes |\n|---|---|---|---|");
     let (client, server) = configs();
     let server = Arc::new(server);
-    let mut kept = None;
-    let both = measure(|| kept = Some(rested(&client, &server)));
-    let Some((client, server)) = kept else { return };
+    let (client, server) = rested(&client, &server);
     let client_heap = measure(|| drop(client)).bytes_current.unsigned_abs();
-    drop(server);
-    let server_heap = both.bytes_current.unsigned_abs() - client_heap;
+    let server_heap = measure(|| drop(server)).bytes_current.unsigned_abs();
     for (name, inline, heap) in [
         ("im-proto, server", size_of::<Connection<Server>>() as u64, server_heap),
         ("im-proto, client", size_of::<Connection<Client>>() as u64, client_heap),
