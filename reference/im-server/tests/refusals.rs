@@ -64,13 +64,14 @@ async fn groups_rooms_broadcasts_commands_and_signals_are_refused_by_name() {
     let bob = Conversation::private("bob");
     let parts = SealedParts::new(&[("bob", "desk", "x")]).unwrap();
     let sealed = SealedMessage { to: bob.clone(), content_type: 1, parts };
-    for (id, code, word) in [
-        (alice.connection.send_sealed(now, sealed).unwrap(), RefusalCode::INVALID, "sealed"),
-        (alice.connection.join_room(&Conversation::room("show")).unwrap(), RefusalCode::INVALID, "rooms"),
-        (alice.connection.open_stream(&bob, 1).unwrap(), RefusalCode::INVALID, "streams"),
-    ] {
-        let (got, reason) = refusal(&mut alice, id).await;
-        assert!(got == code && reason.contains(word), "{got}: {reason}");
+    for word in ["sealed", "rooms", "streams"] {
+        let id = match word {
+            "sealed" => alice.connection.send_sealed(now, sealed.clone()).unwrap(),
+            "rooms" => alice.connection.join_room(&Conversation::room("show")).unwrap(),
+            _ => alice.connection.open_stream(&bob, 1).unwrap(),
+        };
+        let (code, reason) = refusal(&mut alice, id).await;
+        assert!(code == RefusalCode::INVALID && reason.contains(word), "{code}: {reason}");
     }
     let request = Request::new("time", Vec::new(), std::time::Duration::from_secs(60));
     let id = alice.connection.request(now, &request).unwrap();
