@@ -144,7 +144,7 @@ pub struct ClientConfig {
     /// Largest content sent, in bytes.
     pub max_content: usize,
     /// How many deliveries of one connection may wait for the application's ack; 0 asks for no deliveries. While twice as
-    /// many wait, no input is taken.
+    /// many wait, no input is taken; a bundle that was taken before may bring as many again.
     pub receive_max: u32,
     /// Bound of the outbox, in bytes, counted with the overhead of each message.
     pub outbox_bytes: usize,
@@ -285,7 +285,8 @@ pub struct ServerConfig {
     pub max_body: u32,
     /// Largest content accepted, in bytes.
     pub max_content: usize,
-    /// How many submitted messages may wait for an answer.
+    /// How many submitted messages may wait for an answer before no more input is taken; a bundle that was taken before may bring 63
+    /// more.
     pub send_max: u32,
     /// Upper bound for a client's `receive_max`.
     pub receive_max: u32,
