@@ -132,6 +132,11 @@ impl Receipts {
         }
     }
 
+    /// Forgets what was told of a conversation, so that it is told again.
+    pub(crate) fn forget(&mut self, conversation: &Conversation) {
+        self.told.forget(|(of, _, _)| of == conversation);
+    }
+
     /// Forgets what was told, so that it may be told again, and gives back memory that is not in use.
     pub(crate) fn rest(&mut self) {
         self.told.clear();

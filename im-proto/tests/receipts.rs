@@ -176,3 +176,23 @@ fn positions_that_the_server_never_confirms_are_bounded() {
     pair.settle();
     assert_eq!(pair.client.read(&team(), 1), Ok(()));
 }
+
+/// What was told of a log before the device heard that it is another one says nothing about the new one.
+#[test]
+fn a_receipt_is_told_again_when_the_log_is_another_one() {
+    let mut pair = online();
+    pair.server.read_by(&team(), "alice", 1);
+    pair.settle();
+    pair.server.notify(&team(), 1);
+    pair.settle();
+    let item =
+        FeedItem { seq: 1, message_id: 1, time_ms: 0, from: "bob".into(), own: false, entry: Entry::text("new") };
+    pair.server.fetched_in(&team(), 7, 0, vec![item]).unwrap();
+    pair.settle();
+    pair.client_events.clear();
+    pair.server.read_by(&team(), "alice", 1);
+    pair.server.read_by(&team(), "alice", 1);
+    let before = pair.server.stats().packets_out;
+    pair.settle();
+    assert_eq!(pair.server.stats().packets_out, before + 1, "told again, once");
+}
