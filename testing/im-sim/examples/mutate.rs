@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mutations::Mutation;
 
 /// A schedule that does not end is caught too.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn git(root: &Path, args: &[&str]) {
     let status = Command::new("git").current_dir(root).args(args).status().expect("git runs");
