@@ -26,6 +26,16 @@ const fn times(n: u32, bytes: usize) -> usize {
     (n as usize).saturating_mul(bytes)
 }
 
+/// A queue bounded in bytes.
+const fn queue(bytes: usize) -> usize {
+    bytes.saturating_mul(ROOM)
+}
+
+/// So many of this side, and as many of the other.
+const fn both(n: u32, bytes: usize) -> usize {
+    times(n, bytes).saturating_mul(2)
+}
+
 const fn sum<const N: usize>(parts: [usize; N]) -> usize {
     let (mut sum, mut rest) = (0_usize, parts.as_slice());
     while let [part, others @ ..] = rest {
@@ -53,16 +63,21 @@ impl ServerConfig {
         sum([
             size_of::<Connection<Server>>() + HANDSHAKE,
             // One packet becomes events before the next is taken.
-            2 * self.max_body as usize + bundle::MAX_ITEMS * (ROOM * size_of::<ServerEvent>() + 2 * MAX_NAME_LEN),
+            queue(self.max_body as usize),
+            bundle::MAX_ITEMS * (ROOM * size_of::<ServerEvent>() + 2 * MAX_NAME_LEN),
             times(self.send_max.saturating_add(bundle::MAX_ITEMS as u32), BODY),
-            ROOM * self.fetch_bytes + bundle::MAX_ITEMS * BODY,
+            queue(self.fetch_bytes),
+            bundle::MAX_ITEMS * BODY,
             times(self.max_conversations, 2 * POSITION),
             times(self.receipts_max, RECEIPT),
-            ROOM * self.signal_bytes,
+            queue(self.signal_bytes),
             times(self.watch_max, WATCH),
-            times(self.rooms_max, MEMBERSHIP) + ROOM * self.room_bytes,
-            times(2 * self.streams_max, STREAM) + ROOM * self.stream_bytes,
-            times(2 * self.requests_max, REQUEST + self.max_content) + ROOM * self.request_bytes,
+            times(self.rooms_max, MEMBERSHIP),
+            queue(self.room_bytes),
+            both(self.streams_max, STREAM),
+            queue(self.stream_bytes),
+            both(self.requests_max, REQUEST.saturating_add(self.max_content)),
+            queue(self.request_bytes),
         ])
     }
 }
@@ -73,16 +88,19 @@ impl ClientConfig {
     pub const fn memory_max(&self) -> usize {
         sum([
             size_of::<Connection<Client>>() + HANDSHAKE,
-            2 * self.max_body as usize + bundle::MAX_ITEMS * (ROOM * size_of::<ClientEvent>() + 2 * MAX_NAME_LEN),
+            queue(self.max_body as usize),
+            bundle::MAX_ITEMS * (ROOM * size_of::<ClientEvent>() + 2 * MAX_NAME_LEN),
             self.max_tickets.saturating_mul(1024),
-            ROOM * self.outbox_bytes,
-            ROOM * self.signal_bytes,
+            queue(self.outbox_bytes),
+            queue(self.signal_bytes),
             // Each unacked delivery is remembered by its seq.
             times(self.receive_max, 2 * 64),
             times(self.max_conversations, 3 * POSITION),
             times(self.rooms_max, MEMBERSHIP),
-            times(2 * self.streams_max, STREAM) + ROOM * self.stream_bytes,
-            times(2 * self.requests_max, REQUEST + self.max_content) + ROOM * self.request_bytes,
+            both(self.streams_max, STREAM),
+            queue(self.stream_bytes),
+            both(self.requests_max, REQUEST.saturating_add(self.max_content)),
+            queue(self.request_bytes),
         ])
     }
 }

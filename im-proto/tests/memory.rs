@@ -67,6 +67,16 @@ fn a_server_s_connection_stays_within_the_formula_of_its_configuration() {
     );
 }
 
+/// Limits that mean "none" are no reason to panic.
+#[test]
+fn the_formula_of_endless_limits_is_the_largest_number() {
+    let (mut client, mut server) = configs();
+    (client.streams_max, client.requests_max, client.outbox_bytes) = (u32::MAX, u32::MAX, usize::MAX);
+    (server.streams_max, server.send_max, server.fetch_bytes) = (u32::MAX, u32::MAX, usize::MAX);
+    (server.max_content, server.room_bytes, server.request_bytes) = (usize::MAX, usize::MAX, usize::MAX);
+    assert_eq!((client.memory_max(), server.memory_max()), (usize::MAX, usize::MAX));
+}
+
 #[test]
 fn a_client_stays_within_the_formula_of_its_configuration() {
     let (mut client, server) = configs();

@@ -7,7 +7,7 @@ use im_serial::Kind;
 use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
 use super::*;
-use crate::{AbortReason, CloseCode, Fault, MAX_REACTION};
+use crate::{AbortReason, CloseCode, Command, Fault, MAX_REACTION, Signal, StreamOutcome};
 
 /// A server's connection as if its client had logged in.
 fn online() -> Connection<Server> {

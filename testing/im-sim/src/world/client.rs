@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use im_proto::{
-    AckToken, Arrival, Client, ClientConfig, ClientEvent, CloseCode, Closed, Command, Connection, Conversation, Entry,
-    Instant, Message, PacketId, RefusalCode, ReloadReason, SavedTicket, SendError, SessionAnswer, State,
+    AckToken, Arrival, Client, ClientConfig, ClientEvent, CloseCode, Closed, ClosedBy, Command, Connection,
+    Conversation, Entry, Instant, Message, PacketId, RefusalCode, ReloadReason, SavedTicket, SendError, SessionAnswer,
+    State,
 };
 
 use super::event::{Event, Said};
@@ -450,11 +451,13 @@ impl World {
         let link = transport.and_then(|transport| self.links.get(&transport));
         let damaged = link.is_some_and(|link| link.damaged);
         let older = transport.is_some_and(|transport| client.replaced_by_older.contains(&transport));
+        // It may still be on its way when the device is called back.
+        let goodbye = closed.code == CloseCode::NORMAL && closed.by == ClosedBy::Local;
         let expected = match closed.code {
             // The server cannot know which login is the later one; the user brings the device back.
             CloseCode::REPLACED => older,
             CloseCode::GOING_AWAY | CloseCode::TIMEOUT => true,
-            CloseCode::NORMAL => client.away,
+            CloseCode::NORMAL => client.away || goodbye,
             CloseCode::LOGIN_REQUIRED => self.plan.tickets,
             // A ticket that is no good behind a cookie: there is no second retry.
             CloseCode::HANDSHAKE_FAILED => self.plan.tickets,
@@ -464,7 +467,7 @@ impl World {
         if !expected && !damaged {
             return Err(format!("a client was closed: {closed}"));
         }
-        if !client.away && !older && !closed.may_reconnect() {
+        if !client.away && !older && !goodbye && !closed.may_reconnect() {
             return Err(format!("a client must not come back: {closed}"));
         }
         if !client.away {
