@@ -130,18 +130,21 @@ struct SendSealed { // 40
 struct Read { // 48
   1: Conversation conversation,
   2: optional i64 up_to,
+  3: optional i64 epoch, // of the log that up_to belongs to
 }
 
 struct ReadBy { // 49
   1: Conversation conversation,
   2: optional string user,
   3: optional i64 up_to,
+  4: optional i64 epoch, // of the log that up_to belongs to
 }
 
 struct DeliveredTo { // 50
   1: Conversation conversation,
   2: optional string user,
   3: optional i64 up_to,
+  4: optional i64 epoch, // of the log that up_to belongs to
 }
 
 struct Typing { // 56
