@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use axum::Router;
 use im_codec::Snowflake;
+use im_proto::call::CallLimits;
+use im_proto::policy::{DeviceKind, DevicePolicy};
+use im_proto::rights::RightsPolicy;
 use im_proto::{ConfigError, RUSTCRYPTO, ServerConfig, ServerKey, ServerPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Authenticator;
+use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::directory::{Directory, StoredGroups};
+use crate::groups::Groups;
 use crate::hub::Hub;
 use crate::limits::Slots;
 use crate::session::Services;
@@ -68,6 +74,10 @@ impl Shared {
 pub struct ServerBuilder {
     store: Arc<dyn Store>,
     authenticator: Arc<dyn Authenticator>,
+    directory: Option<Arc<dyn Directory>>,
+    rights: RightsPolicy,
+    devices: DevicePolicy,
+    device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
     config: ServerConfig,
     node: u16,
     connections: u32,
@@ -107,6 +117,10 @@ impl Server {
         ServerBuilder {
             store,
             authenticator,
+            directory: None,
+            rights: RightsPolicy::default(),
+            devices: DevicePolicy::default(),
+            device_kind: Box::new(|_| DeviceKind(0)),
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
             connections: 10_000,
@@ -119,6 +133,12 @@ impl Server {
     /// The key that clients pin.
     pub fn public_key(&self) -> ServerPublicKey {
         self.shared.public_key
+    }
+
+    /// The groups of this server.
+    pub fn groups(&self) -> Groups {
+        let Services { store, hub, .. } = &*self.shared.services;
+        Groups { store: store.clone(), hub: hub.clone() }
     }
 
     /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
@@ -174,6 +194,34 @@ impl ServerBuilder {
         self
     }
 
+    /// Who may write, watch and come in. Default [`StoredGroups`] of the server's store.
+    pub fn directory(mut self, directory: Arc<dyn Directory>) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// For how long messages may be recalled and edited. Default 5 minutes, and a day.
+    pub fn rights(mut self, rights: RightsPolicy) -> Self {
+        self.rights = rights;
+        self
+    }
+
+    /// How many devices of a user may be online, of which kinds, and who has to go. `kind` tells a device's kind from its
+    /// name, which the login proves. Default five devices of one kind, where the oldest goes.
+    ///
+    /// ```no_run
+    /// use im_server::{DeviceKind, DevicePolicy};
+    /// # fn example(builder: im_server::ServerBuilder) -> im_server::ServerBuilder {
+    /// let phone = DeviceKind(1);
+    /// let policy = DevicePolicy { of_kind: [(phone, 1)].into(), ..DevicePolicy::default() };
+    /// builder.devices(policy, move |device| if device.starts_with("phone") { phone } else { DeviceKind(0) })
+    /// # }
+    /// ```
+    pub fn devices(mut self, policy: DevicePolicy, kind: impl Fn(&str) -> DeviceKind + Send + Sync + 'static) -> Self {
+        (self.devices, self.device_kind) = (policy, Box::new(kind));
+        self
+    }
+
     /// The node's number in message ids, 0 to 1023; servers that share a store need different ones. Default 0.
     pub fn node(mut self, node: u16) -> Self {
         self.node = node;
@@ -212,9 +260,13 @@ impl ServerBuilder {
         let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
+            directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(self.store.clone()))),
+            rights: self.rights,
+            device_kind: self.device_kind,
             store: self.store,
             authenticator: self.authenticator,
-            hub: Arc::new(Hub::default()),
+            hub: Arc::new(Hub::new(self.devices)),
+            calls: Calls::new(CallLimits::default()),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
             tickets: Tickets::new(),
