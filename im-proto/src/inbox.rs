@@ -166,6 +166,17 @@ impl Inbox {
         Some(true)
     }
 
+    /// The epoch of the log that this side has a position in, or that the server named on this connection.
+    pub(crate) fn epoch_of(&self, conversation: &Conversation) -> Option<u64> {
+        let lane = self.lanes.get(conversation)?;
+        (lane.epoch_known || lane.last.is_some()).then_some(lane.epoch)
+    }
+
+    /// The epoch that the server named on this connection.
+    pub(crate) fn epoch_now(&self, conversation: &Conversation) -> Option<u64> {
+        self.lanes.get(conversation).filter(|lane| lane.epoch_known).map(|lane| lane.epoch)
+    }
+
     /// Whether the position is of an epoch that the server had to name on this connection, and did not.
     pub(crate) fn lacks_epoch(&self, conversation: &Conversation) -> bool {
         self.lanes.get(conversation).is_some_and(|lane| lane.epoch != 0 && !lane.epoch_known)
@@ -201,9 +212,10 @@ impl Inbox {
         verdict
     }
 
-    pub(crate) fn token(&self, conversation: Conversation, seq: u64) -> AckToken {
-        let generation = self.lanes.get(&conversation).map_or(0, |lane| lane.generation);
-        AckToken { conversation, seq, connection: self.connection, generation }
+    /// The token of a delivery, and the epoch that its seq belongs to.
+    pub(crate) fn token(&self, conversation: Conversation, seq: u64) -> (AckToken, u64) {
+        let (generation, epoch) = self.lanes.get(&conversation).map_or((0, 0), |lane| (lane.generation, lane.epoch));
+        (AckToken { conversation, seq, connection: self.connection, generation }, epoch)
     }
 
     /// The application is done with a delivery.
@@ -277,7 +289,7 @@ mod tests {
     }
 
     fn ack(inbox: &mut Inbox, seq: u64) {
-        let token = inbox.token(bob(), seq);
+        let (token, _) = inbox.token(bob(), seq);
         inbox.ack(token);
     }
 

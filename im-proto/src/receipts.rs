@@ -3,6 +3,9 @@
 //! A *read position* belongs to a user and a conversation: everything up to that seq was read, and what came later was not.
 //! A *receipt* tells a device of a position: how far somebody read ([`ReadBy`](crate::ClientEvent::ReadBy)), or how far some
 //! device of somebody has the conversation ([`DeliveredTo`](crate::ClientEvent::DeliveredTo)).
+//!
+//! Each names the epoch of its seq: in another log it says nothing, so one of another epoch takes the place of what was known,
+//! higher or not.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -34,10 +37,29 @@ pub(crate) enum What {
 /// Whose position, in which conversation.
 pub(crate) type Whose = (Conversation, String, What);
 
+/// A seq, and the epoch that it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UpTo {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+impl UpTo {
+    /// Whether it says more than `before`: a higher seq, or one of another log.
+    const fn is_news(self, before: Self) -> bool {
+        self.epoch != before.epoch || self.seq > before.seq
+    }
+
+    /// What is known after `later`.
+    const fn and(self, later: Self) -> Self {
+        if later.is_news(self) { later } else { self }
+    }
+}
+
 /// The highest of each position that was seen; beyond `max` of them some are forgotten.
 #[derive(Debug)]
 pub(crate) struct Positions<K> {
-    highest: BTreeMap<K, u64>,
+    highest: BTreeMap<K, UpTo>,
     max: usize,
 }
 
@@ -46,14 +68,14 @@ impl<K: Ord + Clone> Positions<K> {
         Self { highest: BTreeMap::new(), max: max as usize }
     }
 
-    /// Whether the position is higher than all before.
-    pub(crate) fn grow(&mut self, key: &K, up_to: u64) -> bool {
+    /// Whether the position is higher than all before, or of another log.
+    pub(crate) fn grow(&mut self, key: &K, up_to: UpTo) -> bool {
         if let Some(highest) = self.highest.get_mut(key) {
-            let news = up_to > *highest;
-            *highest = up_to.max(*highest);
+            let news = up_to.is_news(*highest);
+            *highest = highest.and(up_to);
             return news;
         }
-        if up_to == 0 {
+        if up_to.seq == 0 {
             return false;
         }
         if self.highest.len() >= self.max {
@@ -67,20 +89,20 @@ impl<K: Ord + Clone> Positions<K> {
         self.highest.clear();
     }
 
-    fn get(&self, key: &K) -> u64 {
-        self.highest.get(key).copied().unwrap_or(0)
+    fn get(&self, key: &K) -> Option<UpTo> {
+        self.highest.get(key).copied()
     }
 
-    /// Forgets the positions of which `those` is true.
-    pub(crate) fn forget(&mut self, those: impl Fn(&K) -> bool) {
-        self.highest.retain(|key, _| !those(key));
+    /// Forgets the positions in another epoch, of which `those` is true.
+    pub(crate) fn forget(&mut self, epoch: u64, those: impl Fn(&K) -> bool) {
+        self.highest.retain(|key, up_to| up_to.epoch == epoch || !those(key));
     }
 }
 
 /// Receipts that a server has to tell a device: one for each position, and no more than `max`.
 #[derive(Debug)]
 pub(crate) struct Receipts {
-    pending: BTreeMap<Whose, u64>,
+    pending: BTreeMap<Whose, UpTo>,
     order: VecDeque<Whose>,
     told: Positions<Whose>,
     max: usize,
@@ -92,12 +114,12 @@ impl Receipts {
     }
 
     /// Takes a receipt. Whether the oldest one had to go for it.
-    pub(crate) fn push(&mut self, whose: Whose, up_to: u64) -> bool {
-        if up_to <= self.told.get(&whose) {
+    pub(crate) fn push(&mut self, whose: Whose, up_to: UpTo) -> bool {
+        if let Some(pending) = self.pending.get_mut(&whose) {
+            *pending = pending.and(up_to);
             return false;
         }
-        if let Some(pending) = self.pending.get_mut(&whose) {
-            *pending = up_to.max(*pending);
+        if self.told.get(&whose).is_some_and(|told| !up_to.is_news(told)) {
             return false;
         }
         self.order.push_back(whose.clone());
@@ -115,11 +137,11 @@ impl Receipts {
 
     pub(crate) fn next(&self) -> Option<Body> {
         let whose = self.order.front()?;
-        let up_to = *self.pending.get(whose)?;
+        let UpTo { epoch, seq: up_to } = *self.pending.get(whose)?;
         let (conversation, user, what) = whose.clone();
         Some(match what {
-            What::Delivered => DeliveredTo { conversation, user, up_to }.into(),
-            What::Read => ReadBy { conversation, user, up_to }.into(),
+            What::Delivered => DeliveredTo { conversation, user, up_to, epoch }.into(),
+            What::Read => ReadBy { conversation, user, up_to, epoch }.into(),
         })
     }
 
@@ -130,11 +152,6 @@ impl Receipts {
         {
             self.told.grow(&whose, up_to);
         }
-    }
-
-    /// Forgets what was told of a conversation, so that it is told again.
-    pub(crate) fn forget(&mut self, conversation: &Conversation) {
-        self.told.forget(|(of, _, _)| of == conversation);
     }
 
     /// Forgets what was told, so that it may be told again, and gives back memory that is not in use.
@@ -151,9 +168,15 @@ impl Receipts {
 
 #[derive(Debug, Default)]
 struct Said {
-    up_to: u64,
-    /// The server told that it knows so much.
+    up_to: UpTo,
+    /// The server told that it knows so much, of the same epoch.
     confirmed: u64,
+}
+
+impl Said {
+    const fn is_confirmed(&self) -> bool {
+        self.confirmed >= self.up_to.seq
+    }
 }
 
 /// What a client's user read, until the server told that it knows.
@@ -170,28 +193,33 @@ impl Reads {
     }
 
     /// The user read up to there. Whether there is room to keep it.
-    pub(crate) fn say(&mut self, conversation: &Conversation, up_to: u64) -> bool {
+    pub(crate) fn say(&mut self, conversation: &Conversation, up_to: UpTo) -> bool {
         if !self.make_room(conversation) {
             return false;
         }
         let said = self.said.entry(conversation.clone()).or_default();
-        if up_to > said.up_to {
+        if up_to.epoch != said.up_to.epoch {
+            said.confirmed = 0;
+        }
+        if up_to.is_news(said.up_to) {
             said.up_to = up_to;
             self.due.insert(conversation.clone());
         }
         true
     }
 
-    /// The server knows of this position of the user; another device may have said it.
-    pub(crate) fn confirm(&mut self, conversation: &Conversation, up_to: u64) {
+    /// The server knows of this position of the user; another device may have said it. One of another epoch says as well that
+    /// what was read of the log before counts no more.
+    pub(crate) fn confirm(&mut self, conversation: &Conversation, up_to: UpTo) {
         // Without room it is only said once more than needed.
         if !self.make_room(conversation) {
             return;
         }
         let said = self.said.entry(conversation.clone()).or_default();
-        said.confirmed = said.confirmed.max(up_to);
-        said.up_to = said.up_to.max(up_to);
-        if said.confirmed >= said.up_to {
+        let same = up_to.epoch == said.up_to.epoch;
+        said.confirmed = if same { said.confirmed.max(up_to.seq) } else { up_to.seq };
+        said.up_to = said.up_to.and(up_to);
+        if said.is_confirmed() {
             self.due.remove(conversation);
         }
     }
@@ -201,23 +229,25 @@ impl Reads {
         if self.said.len() < self.max || self.said.contains_key(conversation) {
             return true;
         }
-        let known = self.said.iter().find(|(_, said)| said.confirmed >= said.up_to).map(|(known, _)| known.clone());
+        let known = self.said.iter().find(|(_, said)| said.is_confirmed()).map(|(known, _)| known.clone());
         known.is_some_and(|known| self.said.remove(&known).is_some())
     }
 
-    /// The conversation is another log: what was read of the one before says nothing about it.
-    pub(crate) fn forget(&mut self, conversation: &Conversation) {
-        self.said.remove(conversation);
-        self.due.remove(conversation);
+    /// The conversation is the log of `epoch` now: what was read of another says nothing about it.
+    pub(crate) fn forget(&mut self, conversation: &Conversation, epoch: u64) {
+        if self.said.get(conversation).is_some_and(|said| said.up_to.epoch != epoch) {
+            self.said.remove(conversation);
+            self.due.remove(conversation);
+        }
     }
 
     /// A new connection: what the server did not tell that it knows is said again.
     pub(crate) fn connected(&mut self) {
-        let unknown = self.said.iter().filter(|(_, said)| said.confirmed < said.up_to);
+        let unknown = self.said.iter().filter(|(_, said)| !said.is_confirmed());
         self.due = unknown.map(|(conversation, _)| conversation.clone()).collect();
     }
 
-    pub(crate) fn next(&self) -> Option<(&Conversation, u64)> {
+    pub(crate) fn next(&self) -> Option<(&Conversation, UpTo)> {
         let conversation = self.due.first()?;
         self.said.get(conversation).map(|said| (conversation, said.up_to))
     }
@@ -229,7 +259,7 @@ impl Reads {
 
     /// Conversations whose position the server does not know yet, as far as it told.
     pub(crate) fn unconfirmed(&self) -> usize {
-        self.said.values().filter(|said| said.confirmed < said.up_to).count()
+        self.said.values().filter(|said| !said.is_confirmed()).count()
     }
 }
 
@@ -243,6 +273,10 @@ mod tests {
 
     fn bob() -> Conversation {
         Conversation::private("bob")
+    }
+
+    fn at(seq: u64) -> UpTo {
+        UpTo { epoch: 0, seq }
     }
 
     fn whose(n: u64) -> Whose {
@@ -276,21 +310,21 @@ mod tests {
     fn receipts_of_one_position_are_one_and_the_highest_counts() {
         let mut receipts = Receipts::new(8);
         for up_to in [3, 7, 5] {
-            assert!(!receipts.push(whose(1), up_to));
+            assert!(!receipts.push(whose(1), at(up_to)));
         }
-        assert!(!receipts.push((bob(), "bob".into(), What::Delivered), 9));
+        assert!(!receipts.push((bob(), "bob".into(), What::Delivered), at(9)));
         assert_eq!(drain(&mut receipts), [(whose(1).0, 7), (bob(), 9)]);
-        receipts.push(whose(1), 7);
-        receipts.push(whose(1), 6);
+        receipts.push(whose(1), at(7));
+        receipts.push(whose(1), at(6));
         assert_eq!(drain(&mut receipts), [], "it was told");
-        receipts.push(whose(1), 8);
+        receipts.push(whose(1), at(8));
         assert_eq!(drain(&mut receipts), [(whose(1).0, 8)]);
     }
 
     #[test]
     fn beyond_the_bound_the_oldest_receipt_goes_and_is_counted() {
         let mut receipts = Receipts::new(3);
-        let dropped = (0..1000).filter(|n| receipts.push(whose(*n), 1)).count();
+        let dropped = (0..1000).filter(|n| receipts.push(whose(*n), at(1))).count();
         assert_eq!((dropped, receipts.order.len(), receipts.pending.len()), (997, 3, 3));
         assert_eq!(drain(&mut receipts), [997, 998, 999].map(|n| (whose(n).0, 1)));
         assert!(receipts.told.highest.len() <= 3);
@@ -300,19 +334,19 @@ mod tests {
     fn what_the_server_does_not_know_is_said_again_on_the_next_connection_and_only_that() {
         let mut reads = Reads::new(8);
         let carol = Conversation::private("carol");
-        assert!(reads.say(&bob(), 5) && reads.say(&bob(), 3) && reads.say(&carol, 2));
-        assert_eq!(reads.next(), Some((&bob(), 5)));
+        assert!(reads.say(&bob(), at(5)) && reads.say(&bob(), at(3)) && reads.say(&carol, at(2)));
+        assert_eq!(reads.next(), Some((&bob(), at(5))));
         reads.sent();
         reads.sent();
         assert_eq!((reads.next(), reads.unconfirmed()), (None, 2));
-        reads.confirm(&carol, 2);
+        reads.confirm(&carol, at(2));
         reads.connected();
-        assert_eq!(reads.next(), Some((&bob(), 5)));
+        assert_eq!(reads.next(), Some((&bob(), at(5))));
         reads.sent();
         assert_eq!(reads.next(), None);
         // Another device read further: what this one says later is no news.
-        reads.confirm(&bob(), 9);
-        reads.say(&bob(), 8);
+        reads.confirm(&bob(), at(9));
+        reads.say(&bob(), at(8));
         assert_eq!((reads.next(), reads.unconfirmed()), (None, 0));
     }
 
@@ -320,9 +354,32 @@ mod tests {
     fn reads_are_bounded_and_only_what_the_server_knows_is_forgotten() {
         let mut reads = Reads::new(2);
         let group = |n: u32| Conversation::group(format!("{n}"));
-        assert!(reads.say(&group(1), 1) && reads.say(&group(2), 1) && !reads.say(&group(3), 1));
-        reads.confirm(&group(2), 1);
-        assert!(reads.say(&group(3), 1) && reads.say(&group(1), 2));
+        assert!(reads.say(&group(1), at(1)) && reads.say(&group(2), at(1)) && !reads.say(&group(3), at(1)));
+        reads.confirm(&group(2), at(1));
+        assert!(reads.say(&group(3), at(1)) && reads.say(&group(1), at(2)));
         assert_eq!((reads.said.len(), reads.unconfirmed()), (2, 2));
+    }
+
+    #[test]
+    fn a_position_of_another_log_takes_the_place_of_the_one_before() {
+        let (old, new) = (UpTo { epoch: 3, seq: 5 }, UpTo { epoch: 4, seq: 2 });
+        let mut receipts = Receipts::new(8);
+        receipts.push(whose(1), old);
+        receipts.push(whose(1), new);
+        assert_eq!(drain(&mut receipts), [(whose(1).0, 2)]);
+        receipts.push(whose(1), new);
+        assert_eq!(drain(&mut receipts), []);
+        // What is told now and what waits belong to one log.
+        receipts.push(whose(1), UpTo { seq: 3, ..new });
+        receipts.push(whose(1), new);
+        assert_eq!(drain(&mut receipts), [(whose(1).0, 3)]);
+
+        let mut reads = Reads::new(8);
+        reads.say(&bob(), old);
+        reads.confirm(&bob(), old);
+        reads.say(&bob(), new);
+        assert_eq!((reads.next(), reads.unconfirmed()), (Some((&bob(), new)), 1));
+        reads.confirm(&bob(), UpTo { epoch: 5, seq: 0 });
+        assert_eq!((reads.next(), reads.unconfirmed()), (None, 0));
     }
 }

@@ -159,7 +159,7 @@ fn a_changed_version_delays_a_client_and_never_keeps_it_away() {
             pair.receive();
         }
         let _ = pair.client.send(pair.now, Message::text("bob", "hello"));
-        pair.server.delivered_to(&Conversation::private("bob"), "bob", 1);
+        pair.server.delivered_to(&Conversation::private("bob"), "bob", 0, 1);
         pair.transmit();
         let wire = if at_server { &mut pair.to_server } else { &mut pair.to_client };
         wire[3] ^= 0x10;

@@ -46,8 +46,8 @@ fn a_server_s_connection_stays_within_the_formula_of_its_configuration() {
         let server = &mut pair.server;
         for (n, group) in groups.iter().enumerate() {
             server.notify(group, 100);
-            server.read_by(group, &names[n], 5);
-            server.delivered_to(group, &names[n], 5);
+            server.read_by(group, &names[n], 0, 5);
+            server.delivered_to(group, &names[n], 0, 5);
             server.signal(PeerSignal::Typing { conversation: group.clone(), user: names[n].clone(), on: true });
             let post = RoomPost::new(&room, &names[n], 1, 2, 1, vec![7; 200]).unwrap();
             let _ = server.room_message(post);
@@ -87,7 +87,7 @@ fn a_client_stays_within_the_formula_of_its_configuration() {
     let used = measure(|| {
         for who in &names {
             let _ = pair.client.send(pair.now, Message::text(who, "a few words"));
-            let _ = pair.client.read(&Conversation::private(who.as_str()), 7);
+            let _ = pair.client.read(&Conversation::private(who.as_str()), 0, 7);
             let _ = pair.client.signal(Signal::Typing { conversation: Conversation::private(who.as_str()), on: true });
         }
     });

@@ -27,25 +27,25 @@ fn team() -> Conversation {
 }
 
 fn read(conversation: Conversation, up_to: u64) -> ServerEvent {
-    ServerEvent::Read { conversation, up_to }
+    ServerEvent::Read { conversation, epoch: 0, up_to }
 }
 
 fn read_by(user: &str, up_to: u64) -> ClientEvent {
-    ClientEvent::ReadBy { conversation: team(), user: user.into(), up_to }
+    ClientEvent::ReadBy { conversation: team(), user: user.into(), epoch: 0, up_to }
 }
 
 #[test]
 fn of_one_conversation_only_the_highest_position_is_said() {
     let mut pair = online();
     for up_to in [3, 9, 5, 0] {
-        pair.client.read(&team(), up_to).unwrap();
+        pair.client.read(&team(), 0, up_to).unwrap();
     }
-    pair.client.read(&Conversation::private("bob"), 2).unwrap();
+    pair.client.read(&Conversation::private("bob"), 0, 2).unwrap();
     pair.settle();
     pair.server_events.sort_by_key(|event| format!("{event:?}"));
     assert_eq!(pair.server_events, [read(Conversation::private("bob"), 2), read(team(), 9)]);
     pair.server_events.clear();
-    pair.client.read(&team(), 8).unwrap();
+    pair.client.read(&team(), 0, 8).unwrap();
     pair.settle();
     assert_eq!(pair.server_events, [], "a position does not go back");
 }
@@ -61,7 +61,7 @@ fn box_im_06_what_arrives_after_the_position_stays_unread() {
     pair.settle();
     pair.server_events.clear();
     // The user looks at 3 while 4 is on its way.
-    pair.client.read(&team(), 3).unwrap();
+    pair.client.read(&team(), 0, 3).unwrap();
     pair.server.notify(&team(), 4);
     pair.receive();
     pair.server.fetched(&team(), 3, vec![item(4)]).unwrap();
@@ -71,7 +71,7 @@ fn box_im_06_what_arrives_after_the_position_stays_unread() {
         _ => None,
     });
     assert_eq!(position, Some(3), "and not the head");
-    pair.server.read_by(&team(), "alice", 3);
+    pair.server.read_by(&team(), "alice", 0, 3);
     pair.settle();
     let unread = pair.client_events.iter().filter(
         |event| matches!(event, ClientEvent::Message(delivery) if delivery.counts_as_unread() && delivery.seq > 3),
@@ -84,13 +84,13 @@ fn box_im_06_what_arrives_after_the_position_stays_unread() {
 fn a_position_is_said_again_until_the_server_tells_it_back() {
     let mut pair = online();
     pair.client.handle_eof(pair.now);
-    pair.client.read(&team(), 7).unwrap();
+    pair.client.read(&team(), 0, 7).unwrap();
     reconnect(&mut pair);
     assert_eq!((pair.server_events.pop(), pair.client.unconfirmed_reads()), (Some(read(team(), 7)), 1));
     // The server kept it, or not: the connection is lost before it told.
     reconnect(&mut pair);
     assert_eq!(pair.server_events.pop(), Some(read(team(), 7)));
-    pair.server.read_by(&team(), "alice", 7);
+    pair.server.read_by(&team(), "alice", 0, 7);
     pair.settle();
     assert_eq!((pair.client_events.pop(), pair.client.unconfirmed_reads()), (Some(read_by("alice", 7)), 0));
     reconnect(&mut pair);
@@ -100,10 +100,10 @@ fn a_position_is_said_again_until_the_server_tells_it_back() {
 #[test]
 fn what_another_device_read_needs_not_be_said() {
     let mut pair = online();
-    pair.server.read_by(&team(), "alice", 9);
+    pair.server.read_by(&team(), "alice", 0, 9);
     pair.settle();
     pair.client_events.clear();
-    pair.client.read(&team(), 9).unwrap();
+    pair.client.read(&team(), 0, 9).unwrap();
     pair.settle();
     assert_eq!((pair.server_events.len(), pair.client.unconfirmed_reads()), (0, 0));
 }
@@ -112,24 +112,24 @@ fn what_another_device_read_needs_not_be_said() {
 fn receipts_coalesce_and_positions_never_go_back_at_the_client() {
     let mut pair = online();
     for up_to in [4, 6, 5] {
-        pair.server.read_by(&team(), "bob", up_to);
-        pair.server.delivered_to(&team(), "bob", up_to + 1);
+        pair.server.read_by(&team(), "bob", 0, up_to);
+        pair.server.delivered_to(&team(), "bob", 0, up_to + 1);
     }
     let before = pair.server.stats().packets_out;
     pair.settle();
     assert_eq!(pair.server.stats().packets_out, before + 1, "both in one bundle");
-    let delivered = ClientEvent::DeliveredTo { conversation: team(), user: "bob".into(), up_to: 7 };
+    let delivered = ClientEvent::DeliveredTo { conversation: team(), user: "bob".into(), epoch: 0, up_to: 7 };
     assert_eq!(std::mem::take(&mut pair.client_events), [read_by("bob", 6), delivered]);
-    pair.server.read_by(&team(), "bob", 6);
-    pair.server.read_by(&team(), "bob", 2);
+    pair.server.read_by(&team(), "bob", 0, 6);
+    pair.server.read_by(&team(), "bob", 0, 2);
     pair.settle();
     assert_eq!(pair.client_events, []);
     // Nor after a reconnect to a server that remembers less.
     reconnect(&mut pair);
-    pair.server.read_by(&team(), "bob", 5);
+    pair.server.read_by(&team(), "bob", 0, 5);
     pair.settle();
     assert_eq!(pair.client_events, []);
-    pair.server.read_by(&team(), "bob", 8);
+    pair.server.read_by(&team(), "bob", 0, 8);
     pair.settle();
     assert_eq!(pair.client_events, [read_by("bob", 8)]);
 }
@@ -141,7 +141,7 @@ fn a_slow_reader_costs_a_bounded_number_of_receipts() {
     let mut pair = Pair::online(client, server);
     for user in 0..1000 {
         for up_to in 1..4 {
-            pair.server.read_by(&team(), &format!("user {user}"), up_to);
+            pair.server.read_by(&team(), &format!("user {user}"), 0, up_to);
         }
     }
     assert_eq!(pair.server.stats().dropped_receipts, 990);
@@ -154,10 +154,10 @@ fn a_slow_reader_costs_a_bounded_number_of_receipts() {
 fn a_room_has_no_positions() {
     let mut pair = online();
     for bad in [Conversation::room("show"), Conversation { kind: 9, id: "x".into() }, Conversation::group("")] {
-        assert_eq!(pair.client.read(&bad, 1), Err(ReadError::NoPositions));
+        assert_eq!(pair.client.read(&bad, 0, 1), Err(ReadError::NoPositions));
     }
     // A server that tells of one is closed.
-    pair.server.read_by(&Conversation::room("show"), "bob", 1);
+    pair.server.read_by(&Conversation::room("show"), "bob", 0, 1);
     pair.settle();
     let Some(ClientEvent::Closed(closed)) = pair.client_events.pop() else { panic!("{:?}", pair.client_events) };
     assert_eq!((closed.code, closed.error), (CloseCode::PROTOCOL, Some(Error::ConversationKind { kind: 3 })));
@@ -169,19 +169,19 @@ fn positions_that_the_server_never_confirms_are_bounded() {
     client.max_conversations = 3;
     let mut pair = Pair::online(client, server);
     for n in 0..3 {
-        pair.client.read(&Conversation::group(n.to_string()), 1).unwrap();
+        pair.client.read(&Conversation::group(n.to_string()), 0, 1).unwrap();
     }
-    assert_eq!(pair.client.read(&team(), 1), Err(ReadError::Full));
-    pair.server.read_by(&Conversation::group("1"), "alice", 1);
+    assert_eq!(pair.client.read(&team(), 0, 1), Err(ReadError::Full));
+    pair.server.read_by(&Conversation::group("1"), "alice", 0, 1);
     pair.settle();
-    assert_eq!(pair.client.read(&team(), 1), Ok(()));
+    assert_eq!(pair.client.read(&team(), 0, 1), Ok(()));
 }
 
 /// What was told of a log before the device heard that it is another one says nothing about the new one.
 #[test]
 fn a_receipt_is_told_again_when_the_log_is_another_one() {
     let mut pair = online();
-    pair.server.read_by(&team(), "alice", 1);
+    pair.server.read_by(&team(), "alice", 0, 1);
     pair.settle();
     pair.server.notify(&team(), 1);
     pair.settle();
@@ -190,9 +190,15 @@ fn a_receipt_is_told_again_when_the_log_is_another_one() {
     pair.server.fetched_in(&team(), 7, 0, vec![item]).unwrap();
     pair.settle();
     pair.client_events.clear();
-    pair.server.read_by(&team(), "alice", 1);
-    pair.server.read_by(&team(), "alice", 1);
+    pair.server.read_by(&team(), "alice", 7, 1);
+    pair.server.read_by(&team(), "alice", 7, 1);
     let before = pair.server.stats().packets_out;
     pair.settle();
     assert_eq!(pair.server.stats().packets_out, before + 1, "told again, once");
+    let told = ClientEvent::ReadBy { conversation: team(), user: "alice".into(), epoch: 7, up_to: 1 };
+    assert_eq!(std::mem::take(&mut pair.client_events), [told]);
+    // What somebody tells late of the log before.
+    pair.server.read_by(&team(), "alice", 0, 9);
+    pair.settle();
+    assert_eq!(pair.client_events, []);
 }

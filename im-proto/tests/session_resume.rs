@@ -146,9 +146,10 @@ impl World {
                         self.store.acked = self.store.acked.max(up_to.min(self.store.head()));
                     }
                 }
-                ServerEvent::Read { up_to, .. } => {
-                    self.reads.push(up_to);
-                    self.server.read_by(&bob(), "alice", up_to);
+                ServerEvent::Read { epoch, up_to, .. } => {
+                    let counts = epoch == self.store.epoch;
+                    self.reads.extend(counts.then_some(up_to));
+                    self.server.read_by(&bob(), "alice", self.store.epoch, if counts { up_to } else { 0 });
                 }
                 ServerEvent::Message(message) => {
                     let Some(stored) = &mut self.stored else { panic!("{message:?}") };
@@ -301,15 +302,30 @@ fn another_epoch_is_told_also_where_positions_are_not_looked_at() {
 fn read_positions_of_another_epoch_are_forgotten() {
     let mut world = World::new(Store::new(3, 5));
     world.connect();
-    world.client.read(&bob(), 5).unwrap();
+    world.client.read(&bob(), 3, 5).unwrap();
     world.settle();
     assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[5][..], 0));
     world.store = Store::new(4, 2);
     world.connect();
     assert_eq!(world.reloads, [(ReloadReason::Epoch, 4)]);
-    world.client.read(&bob(), 2).unwrap();
+    // What comes late of the old log, and what was read of the new one.
+    world.client.read(&bob(), 3, 4).unwrap();
+    world.client.read(&bob(), 4, 2).unwrap();
     world.settle();
     assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[5, 2][..], 0));
+}
+
+/// An application that begins again says what it has safe; the server knows another log by now, and says so.
+#[test]
+fn a_read_position_of_another_epoch_counts_for_nothing_and_is_said_once() {
+    let mut world = World::new(Store::new(4, 0));
+    world.client.read(&bob(), 3, 5).unwrap();
+    world.connect();
+    assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[][..], 0));
+    world.connect();
+    world.client.read(&bob(), 4, 1).unwrap();
+    world.settle();
+    assert_eq!((world.reads.as_slice(), world.client.unconfirmed_reads()), (&[1][..], 0));
 }
 
 /// An ack for the old log that comes before the new one was named must not count as one for the new log.

@@ -24,7 +24,7 @@ use crate::error::{ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::link::{Heard, Link, Opened};
 use crate::outbox::{Message, Outbox, PacketId};
-use crate::receipts::{Positions, Reads, Whose};
+use crate::receipts::{Positions, Reads, UpTo, Whose};
 use crate::requests::{RequestEvent, RequestFailure, Requests};
 use crate::resume::ReloadReason;
 use crate::rooms::Memberships;
@@ -213,7 +213,7 @@ impl Client {
             core.stats.duplicates += 1;
             return Ok(());
         }
-        let token = self.inbox.token(conversation.clone(), seq);
+        let (token, epoch) = self.inbox.token(conversation.clone(), seq);
         let entry = Entry::from_parts(seq, Parts { kind, about, content_type, content }).in_conversation(&conversation);
         let own = from == self.account;
         events.push_back(ClientEvent::Message(Delivery {
@@ -221,6 +221,7 @@ impl Client {
             from,
             message_id,
             seq,
+            epoch,
             time_ms,
             entry,
             own,
@@ -421,8 +422,8 @@ impl Machine for Client {
                         Cow::Owned(Delivered { conversation: conversation.clone(), up_to, epoch }.into()),
                     ));
                 }
-                let (conversation, up_to) = self.reads.next()?;
-                Some((0, Cow::Owned(Read { conversation: conversation.clone(), up_to }.into())))
+                let (conversation, UpTo { epoch, seq: up_to }) = self.reads.next()?;
+                Some((0, Cow::Owned(Read { conversation: conversation.clone(), up_to, epoch }.into())))
             }
             State::Offline | State::Handshaking | State::LoggingIn | State::Closed => None,
         }

@@ -13,7 +13,7 @@ use core::time::Duration;
 use im_codec::{HEADER_LEN, MessageType};
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
-use im_serial::body::{Conversation, Delivered, Epoch, Request as RequestBody, RoomJoin, RoomLeave, Stored};
+use im_serial::body::{Conversation, Delivered, Request as RequestBody, RoomJoin, RoomLeave, Stored};
 
 pub use self::event::{ServerEvent, Submission};
 pub use self::login::{LoginRequest, ResumedLogin};
@@ -502,13 +502,7 @@ impl Machine for Server {
     fn message_sent(&mut self, _core: &mut Core, _id: u64, _now: Instant) {
         let Some(lane) = self.lane() else { return };
         match lane {
-            Lane::Feed => {
-                if let Some(Body::Epoch(Epoch { conversation, .. })) = self.feed.next() {
-                    // What the client was told before was about another log, and it forgets it now.
-                    self.receipts.forget(conversation);
-                }
-                self.feed.transmitted();
-            }
+            Lane::Feed => self.feed.transmitted(),
             Lane::Receipts => self.receipts.sent(),
             Lane::Signals => self.signals.pop(),
             Lane::Streams => self.streams_out.sent(),

@@ -215,7 +215,7 @@ impl Device {
             Body::Deliver(Deliver { conversation, seq, content, .. }) => {
                 if self.take(me, &conversation, seq, false, store, broken)? {
                     let message = core::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
-                    let token = self.inbox.token(conversation, seq);
+                    let (token, _) = self.inbox.token(conversation, seq);
                     self.app.taken.push((seq, message.unwrap_or(u8::MAX), token));
                 }
             }

@@ -214,6 +214,8 @@ bodies! {
         1 [message, required] conversation: Conversation;
         /// The highest seq read.
         2 [uint64] up_to: u64;
+        /// The epoch that the seq belongs to; 0 where the server named none.
+        3 [uint64] epoch: u64;
     }
     /// How far a user has read a conversation.
     ReadBy = 49 {
@@ -223,6 +225,8 @@ bodies! {
         2 [string] user: String as "crate::text::string";
         /// The highest seq read.
         3 [uint64] up_to: u64;
+        /// The epoch of the log now, to which the seq belongs.
+        4 [uint64] epoch: u64;
     }
     /// How far some device of a user has a conversation.
     DeliveredTo = 50 {
@@ -232,6 +236,8 @@ bodies! {
         2 [string] user: String as "crate::text::string";
         /// The highest seq had.
         3 [uint64] up_to: u64;
+        /// The epoch of the log now, to which the seq belongs.
+        4 [uint64] epoch: u64;
     }
     /// Somebody types, or stopped. Never stored.
     Typing = 56 {

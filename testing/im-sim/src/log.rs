@@ -167,10 +167,13 @@ impl Log {
         self.read.get(&(user.into(), key(user, &other.id))).copied().unwrap_or(0)
     }
 
-    /// A user has read up to there: the position where it is now, which never goes back nor beyond the head.
-    pub fn read(&mut self, user: &str, other: &Conversation, up_to: u64) -> u64 {
+    /// A user has read up to there: the position where it is now, which never goes back nor beyond the head. What was read of
+    /// another log counts for nothing.
+    pub fn read(&mut self, user: &str, other: &Conversation, epoch: u64, up_to: u64) -> u64 {
         let head = self.conversation(user, other).len() as u64;
+        let same = epoch == self.epoch(user, other);
         let position = self.read.entry((user.into(), key(user, &other.id))).or_default();
+        let up_to = if same { up_to } else { 0 };
         *position = im_proto::receipts::advance(*position, up_to, head).unwrap_or(*position);
         *position
     }

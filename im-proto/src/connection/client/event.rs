@@ -33,6 +33,8 @@ pub struct Delivery {
     pub message_id: u64,
     /// Its place in the conversation.
     pub seq: u64,
+    /// The epoch of the log that the seq belongs to, 0 where epochs are not used.
+    pub epoch: u64,
     /// When it was stored, in Unix milliseconds.
     pub time_ms: u64,
     /// What it is.
@@ -129,21 +131,25 @@ pub enum ClientEvent {
     /// An entry of a conversation for this device.
     Message(Delivery),
     /// A user has read a conversation up to and including `up_to`. For this client's own user it is the user's position,
-    /// whichever device said it: what is not beyond it is not unread. Only ever higher than before.
+    /// whichever device said it: what is not beyond it is not unread. Only ever higher than before, or of another log.
     ReadBy {
         /// The conversation.
         conversation: Conversation,
         /// Who.
         user: String,
+        /// The epoch of the log that the seq belongs to, 0 where epochs are not used.
+        epoch: u64,
         /// The highest seq read.
         up_to: u64,
     },
-    /// A device of a user has a conversation up to and including `up_to`. Only ever higher than before.
+    /// A device of a user has a conversation up to and including `up_to`. Only ever higher than before, or of another log.
     DeliveredTo {
         /// The conversation.
         conversation: Conversation,
         /// Whose device.
         user: String,
+        /// The epoch of the log that the seq belongs to, 0 where epochs are not used.
+        epoch: u64,
         /// The highest seq had.
         up_to: u64,
     },

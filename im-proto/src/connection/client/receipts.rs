@@ -9,10 +9,12 @@ use crate::Connection;
 use crate::config::valid_name;
 use crate::error::{Error, ReadError};
 use crate::feed::has_positions;
-use crate::receipts::What;
+use crate::receipts::{UpTo, What};
 
 impl Connection<Client> {
     /// The user has read the conversation up to and including `up_to`; what came later stays unread. Also while offline.
+    /// `epoch` is the one of the log that was read, as the [`Delivery`](crate::Delivery) named it: of a log that was replaced
+    /// nothing is said any more.
     ///
     /// Positions only grow, and of one conversation only the highest is sent. It is said again on each new connection until
     /// the server tells this user's position back ([`ClientEvent::ReadBy`] with the user's own id).
@@ -20,10 +22,14 @@ impl Connection<Client> {
     /// # Errors
     /// [`ReadError::NoPositions`] for a room or an invalid name, [`ReadError::Full`] when `max_conversations` positions wait
     /// for the server.
-    pub fn read(&mut self, conversation: &Conversation, up_to: u64) -> Result<(), ReadError> {
+    pub fn read(&mut self, conversation: &Conversation, epoch: u64, up_to: u64) -> Result<(), ReadError> {
         if !has_positions(conversation) || !valid_name(&conversation.id) {
             return Err(ReadError::NoPositions);
         }
+        if self.role.inbox.epoch_of(conversation).is_some_and(|known| known != epoch) {
+            return Ok(());
+        }
+        let up_to = UpTo { epoch, seq: up_to };
         if self.role.reads.say(conversation, up_to) { Ok(()) } else { Err(ReadError::Full) }
     }
 
@@ -34,27 +40,38 @@ impl Connection<Client> {
 }
 
 impl Client {
+    fn is_of_another_log(&self, conversation: &Conversation, epoch: u64) -> bool {
+        self.inbox.epoch_now(conversation).is_some_and(|now| now != epoch)
+    }
+
     pub(super) fn read_by(&mut self, events: &mut VecDeque<ClientEvent>, body: ReadBy) -> Result<(), Error> {
-        let ReadBy { conversation, user, up_to } = body;
+        let ReadBy { conversation, user, up_to, epoch } = body;
         check(&conversation, &user)?;
+        let position = UpTo { epoch, seq: up_to };
+        if self.is_of_another_log(&conversation, epoch) {
+            return Ok(());
+        }
         if user == self.account {
-            self.reads.confirm(&conversation, up_to);
+            self.reads.confirm(&conversation, position);
         }
         let key = (conversation, user, What::Read);
-        if self.positions.grow(&key, up_to) {
+        if self.positions.grow(&key, position) {
             let (conversation, user, _) = key;
-            events.push_back(ClientEvent::ReadBy { conversation, user, up_to });
+            events.push_back(ClientEvent::ReadBy { conversation, user, epoch, up_to });
         }
         Ok(())
     }
 
     pub(super) fn delivered_to(&mut self, events: &mut VecDeque<ClientEvent>, body: DeliveredTo) -> Result<(), Error> {
-        let DeliveredTo { conversation, user, up_to } = body;
+        let DeliveredTo { conversation, user, up_to, epoch } = body;
         check(&conversation, &user)?;
+        if self.is_of_another_log(&conversation, epoch) {
+            return Ok(());
+        }
         let key = (conversation, user, What::Delivered);
-        if self.positions.grow(&key, up_to) {
+        if self.positions.grow(&key, UpTo { epoch, seq: up_to }) {
             let (conversation, user, _) = key;
-            events.push_back(ClientEvent::DeliveredTo { conversation, user, up_to });
+            events.push_back(ClientEvent::DeliveredTo { conversation, user, epoch, up_to });
         }
         Ok(())
     }

@@ -166,14 +166,14 @@ impl Client {
         epoch: u64,
     ) {
         self.inbox.reset(&conversation, epoch);
-        self.forget_positions(&conversation);
+        self.forget_positions(&conversation, epoch);
         events.push_back(ClientEvent::Reload { conversation, reason, epoch });
     }
 
-    /// What was read, and told of others, was about a log that is there no more.
-    fn forget_positions(&mut self, conversation: &Conversation) {
-        self.reads.forget(conversation);
-        self.positions.forget(|(of, _, _)| of == conversation);
+    /// What was read, and told of others, in another epoch was about a log that is there no more.
+    fn forget_positions(&mut self, conversation: &Conversation, epoch: u64) {
+        self.reads.forget(conversation, epoch);
+        self.positions.forget(epoch, |(of, _, _)| of == conversation);
     }
 
     /// The server names the epoch of a conversation.
@@ -190,7 +190,7 @@ impl Client {
             None => return Err(Error::TooManyConversations { max: self.config.max_conversations }),
             Some(false) => {}
             Some(true) => {
-                self.forget_positions(&conversation);
+                self.forget_positions(&conversation, epoch);
                 events.push_back(ClientEvent::Reload { conversation, reason: ReloadReason::Epoch, epoch });
             }
         }

@@ -167,11 +167,14 @@ pub enum ServerEvent {
     },
     /// The user has read the conversation up to and including `up_to`: keep the highest position of the user, see
     /// [`receipts::advance`](crate::receipts::advance), and tell it with [`Connection::read_by`](crate::Connection::read_by) to every device of the
-    /// user, this one included, and to whom else it concerns. Between two heartbeats of a connection higher than before,
+    /// user, this one included, and to whom else it concerns. A position of another epoch than the log's counts for nothing: tell
+    /// this device the user's position in the log as it is, and it says the old one no more. Between two heartbeats of a connection higher than before,
     /// among the last `max_conversations` conversations of which something was read; positions cost no budget.
     Read {
         /// The conversation, as this user names it.
         conversation: Conversation,
+        /// The epoch of the log that the seq belongs to, 0 where epochs are not used.
+        epoch: u64,
         /// The highest seq read. Whatever a client says: no more than the head of the log counts.
         up_to: u64,
     },

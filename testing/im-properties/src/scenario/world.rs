@@ -107,7 +107,7 @@ impl World {
             }
             Operation::Command { to, what } => self.command(&conversation(to.into()), what),
             Operation::Read { to, up_to } => {
-                self.client.read(&conversation(to.into()), up_to.into()).expect("a conversation with positions");
+                self.client.read(&conversation(to.into()), 0, up_to.into()).expect("a conversation with positions");
             }
             Operation::Signal { what } => self.signal(what),
             Operation::Ack { which } => {
@@ -332,10 +332,10 @@ impl World {
             ClientEvent::Refused { packet_id, .. } => application.outcome(packet_id, Outcome::Refused),
             ClientEvent::Unknown { packet_id } => application.outcome(packet_id, Outcome::Unknown),
             ClientEvent::Message(delivery) => application.delivered(log, delivery),
-            ClientEvent::ReadBy { conversation, user, up_to } => {
+            ClientEvent::ReadBy { conversation, user, up_to, .. } => {
                 application.told(log, true, index(&conversation), user, up_to);
             }
-            ClientEvent::DeliveredTo { conversation, user, up_to } => {
+            ClientEvent::DeliveredTo { conversation, user, up_to, .. } => {
                 application.told(log, false, index(&conversation), user, up_to);
             }
             ClientEvent::Ticket { saved, .. } => self.saved = Some(saved),
@@ -383,11 +383,11 @@ impl World {
                     let _ = server.signal_refused(packet_id, RefusalCode::FORBIDDEN, "not here", None);
                 }
             }
-            ServerEvent::Read { conversation, up_to } => {
+            ServerEvent::Read { conversation, up_to, .. } => {
                 let at = index(&conversation);
                 self.log.read[at] = self.log.read[at].max(up_to.min(self.log.head(at)));
                 if let Some(server) = &mut self.server {
-                    server.read_by(&conversation, "alice", self.log.read[at]);
+                    server.read_by(&conversation, "alice", 0, self.log.read[at]);
                 }
             }
             ServerEvent::Closed(closed) => {

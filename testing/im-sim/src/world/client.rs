@@ -67,9 +67,9 @@ pub(super) struct SimClient {
     /// The last seq of each conversation in this life.
     last: BTreeMap<Conversation, u64>,
     dialed: Instant,
-    /// The furthest that the application read, and what it was told of each position.
-    pub(super) read: BTreeMap<Conversation, u64>,
-    told: BTreeMap<(bool, Conversation, String), u64>,
+    /// The furthest that the application read, with the epoch of the log, and what it was told of each position.
+    pub(super) read: BTreeMap<Conversation, (u64, u64)>,
+    told: BTreeMap<(bool, Conversation, String), (u64, u64)>,
     /// Tickets that the application stored, used or not.
     saved: Vec<SavedTicket>,
     /// It gave the connection a ticket that may have been used.
@@ -137,8 +137,8 @@ impl SimClient {
             sent.fate = Some(Fate::Crashed);
             self.waiting.push_front(sent.said.clone());
         }
-        for (conversation, up_to) in &self.read {
-            let _ = self.connection.read(conversation, *up_to);
+        for (conversation, (epoch, up_to)) in &self.read {
+            let _ = self.connection.read(conversation, *epoch, *up_to);
         }
         if let Some(saved) = self.saved.last() {
             self.shows_old_tickets = true;
@@ -151,10 +151,12 @@ impl SimClient {
         self.config.outbox_bytes
     }
 
-    /// Positions that a client is told of only grow.
-    fn told(&mut self, read: bool, conversation: Conversation, user: String, up_to: u64) -> Outcome {
+    /// Positions that a client is told of only grow within a log.
+    fn told(&mut self, read: bool, conversation: Conversation, user: String, up_to: (u64, u64)) -> Outcome {
         match self.told.insert((read, conversation, user), up_to) {
-            Some(before) if before >= up_to => Err(format!("a position went from {before} to {up_to}")),
+            Some(before) if before.0 == up_to.0 && before.1 >= up_to.1 => {
+                Err(format!("a position went from {before:?} to {up_to:?}"))
+            }
             _ => Ok(()),
         }
     }
@@ -169,11 +171,11 @@ impl SimClient {
     }
 
     /// The device was set back to nothing in a conversation.
-    fn reload(&mut self, conversation: &Conversation) {
+    fn reload(&mut self, conversation: &Conversation, epoch: u64) {
         self.received.remove(conversation);
         self.last.remove(conversation);
-        self.read.remove(conversation);
-        self.told.retain(|(_, of, _), _| of != conversation);
+        self.read.retain(|of, read| of != conversation || read.0 == epoch);
+        self.told.retain(|(_, of, _), told| of != conversation || told.0 == epoch);
     }
 }
 
@@ -355,7 +357,8 @@ impl World {
                 if delivery.counts_as_unread() != (delivery.entry.is_message() && delivery.from != client.user) {
                     return Err(format!("{delivery:?} counts wrongly"));
                 }
-                let (conversation, seq, token) = (delivery.conversation, delivery.seq, delivery.token);
+                let (conversation, epoch, seq) = (delivery.conversation, delivery.epoch, delivery.seq);
+                let token = delivery.token;
                 let last = client.last.insert(conversation.clone(), seq).unwrap_or(0);
                 if seq <= last {
                     return Err(format!("{seq} of {conversation} came to the application after {last}"));
@@ -366,22 +369,26 @@ impl World {
                 entries.entry(seq).or_insert(Got { from, entry, dialed, safe: false });
                 client.held += 1;
                 self.report.delivered += 1;
-                self.read(index, &conversation, seq)?;
+                self.read(index, &conversation, epoch, seq)?;
                 let delay = self.rng.u64(0..3) * self.rng.u64(0..400);
                 let life = self.clients[index].life;
                 self.at(delay, Event::Ack { client: index, life, conversation, seq, token });
             }
             ClientEvent::Closed(closed) => self.closed(index, &closed)?,
-            ClientEvent::ReadBy { conversation, user, up_to } => client.told(true, conversation, user, up_to)?,
-            ClientEvent::DeliveredTo { conversation, user, up_to } => client.told(false, conversation, user, up_to)?,
+            ClientEvent::ReadBy { conversation, user, epoch, up_to } => {
+                client.told(true, conversation, user, (epoch, up_to))?;
+            }
+            ClientEvent::DeliveredTo { conversation, user, epoch, up_to } => {
+                client.told(false, conversation, user, (epoch, up_to))?;
+            }
             ClientEvent::Gap { conversation, had, next } => {
                 return Err(format!("a gap in {conversation} from {had} to {next}"));
             }
-            ClientEvent::Reload { conversation, reason, .. } => {
+            ClientEvent::Reload { conversation, reason, epoch } => {
                 if self.plan.replaced_logs == 0 || reason != ReloadReason::Epoch {
                     return Err(format!("{conversation} had to be reloaded: {reason:?}"));
                 }
-                client.reload(&conversation);
+                client.reload(&conversation, epoch);
             }
             ClientEvent::LoggedIn { session, .. } => {
                 self.report.recovered += u64::from(session == SessionAnswer::Recovered);
@@ -419,14 +426,14 @@ impl World {
     }
 
     /// The user reads now and then.
-    fn read(&mut self, index: usize, conversation: &Conversation, seq: u64) -> Outcome {
+    fn read(&mut self, index: usize, conversation: &Conversation, epoch: u64, seq: u64) -> Outcome {
         if self.rng.u8(0..4) != 0 {
             return Ok(());
         }
         let client = &mut self.clients[index];
-        client.connection.read(conversation, seq).map_err(|error| error.to_string())?;
+        client.connection.read(conversation, epoch, seq).map_err(|error| error.to_string())?;
         let furthest = client.read.entry(conversation.clone()).or_default();
-        *furthest = seq.max(*furthest);
+        *furthest = (epoch, if furthest.0 == epoch { seq.max(furthest.1) } else { seq });
         Ok(())
     }
 

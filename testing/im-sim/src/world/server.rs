@@ -88,7 +88,7 @@ pub(super) enum Hint {
     /// A user's conversation has entries up to here.
     Head { user: String, conversation: Conversation, head: u64 },
     /// A position of somebody, for a user's devices.
-    Position { to: String, conversation: Conversation, user: String, read: bool, up_to: u64 },
+    Position { to: String, conversation: Conversation, user: String, read: bool, epoch: u64, up_to: u64 },
     /// A message was recalled.
     Recalled { user: String, conversation: Conversation, about: u64 },
     /// The device came in elsewhere.
@@ -208,10 +208,10 @@ impl World {
                     self.tell(server, &user, &conversation, false, up_to);
                 }
             }
-            ServerEvent::Read { conversation, up_to } => {
+            ServerEvent::Read { conversation, epoch, up_to } => {
                 let server = session.server;
                 let (user, _) = login.ok_or("read before the login")?;
-                let position = self.log.read(&user, &conversation, up_to);
+                let position = self.log.read(&user, &conversation, epoch, up_to);
                 self.tell(server, &user, &conversation, true, position);
             }
             ServerEvent::Closed(closed) => {
@@ -323,8 +323,9 @@ impl World {
             session.connection.accept_login(now, &user, unix_secs * 1000).map_err(text)?;
         }
         for (conversation, _) in self.log.heads(&user) {
-            let position = self.log.read_position(&user, &conversation);
-            session.connection.read_by(&conversation, &user, position);
+            let (epoch, position) =
+                (self.log.epoch(&user, &conversation), self.log.read_position(&user, &conversation));
+            session.connection.read_by(&conversation, &user, epoch, position);
         }
         (session.login, session.since, session.came) = (Some((user.clone(), device.clone())), now, self.now);
         if self.plan.tickets {

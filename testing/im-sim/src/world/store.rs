@@ -175,8 +175,15 @@ impl World {
 
     /// Tells how far a user read or has a private conversation: its own devices, of what was read, and those of the other.
     pub(super) fn tell(&mut self, server: usize, user: &str, conversation: &Conversation, read: bool, up_to: u64) {
-        let position =
-            |to: &str, conversation| Hint::Position { to: to.into(), conversation, user: user.into(), read, up_to };
+        let epoch = self.log.epoch(user, conversation);
+        let position = |to: &str, conversation| Hint::Position {
+            to: to.into(),
+            conversation,
+            user: user.into(),
+            read,
+            epoch,
+            up_to,
+        };
         if read {
             self.tell_all(server, &position(user, conversation.clone()));
         }
@@ -221,10 +228,14 @@ impl World {
             let connection = &mut session.connection;
             match hint {
                 Hint::Head { conversation, head, .. } => connection.notify(conversation, *head),
-                Hint::Position { conversation, user, read: true, up_to, .. } => {
-                    connection.read_by(conversation, user, *up_to);
+                // The log may have been replaced while the hint was on its way.
+                Hint::Position { to, conversation, epoch, .. } if *epoch != self.log.epoch(to, conversation) => {}
+                Hint::Position { conversation, user, read: true, epoch, up_to, .. } => {
+                    connection.read_by(conversation, user, *epoch, *up_to);
                 }
-                Hint::Position { conversation, user, up_to, .. } => connection.delivered_to(conversation, user, *up_to),
+                Hint::Position { conversation, user, epoch, up_to, .. } => {
+                    connection.delivered_to(conversation, user, *epoch, *up_to);
+                }
                 Hint::Recalled { conversation, about, .. } => connection.recalled(conversation, *about),
                 Hint::Replaced { device, at, by, .. } => {
                     // It may have come back here since.

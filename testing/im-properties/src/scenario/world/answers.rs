@@ -22,7 +22,7 @@ impl World {
         };
         if answered.is_ok() && server.state() == State::Online {
             for at in 0..OTHERS.len() {
-                server.read_by(&conversation(at), "alice", self.log.read[at]);
+                server.read_by(&conversation(at), "alice", 0, self.log.read[at]);
             }
         }
         self.read_arrived();
@@ -89,8 +89,8 @@ impl World {
         let Some(server) = &mut self.server else { return };
         let up_to = u64::from(what / 8).min(self.log.head(at));
         match what % 5 {
-            0 | 1 => server.read_by(&conversation(at), OTHERS[at], up_to),
-            2 | 3 => server.delivered_to(&conversation(at), OTHERS[at], up_to),
+            0 | 1 => server.read_by(&conversation(at), OTHERS[at], 0, up_to),
+            2 | 3 => server.delivered_to(&conversation(at), OTHERS[at], 0, up_to),
             _ => {
                 server.signal(PeerSignal::Typing { conversation: conversation(at), user: OTHERS[at].into(), on: true });
             }
