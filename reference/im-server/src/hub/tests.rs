@@ -111,3 +111,24 @@ async fn who_watches_is_told_of_changes_and_forgotten_with_the_session() {
     drop(alice);
     assert!(hub.watches.is_empty() && hub.rooms.is_empty());
 }
+
+#[tokio::test]
+async fn ten_thousand_in_a_room_share_one_message_each_once() {
+    let hub = hub();
+    let join = |n: usize| {
+        let mut member = join(&hub, &format!("user {n}"), "phone");
+        member.enter_room("show".into());
+        member
+    };
+    let members: Vec<_> = (0..10_000).map(join).collect();
+    for n in 0..5 {
+        let post = RoomPost::new(&Conversation::room("show"), "x", n, 1, 1, vec![0; 1000]).unwrap();
+        hub.rooms.post(&post, 1000);
+    }
+    for member in &members {
+        let mail = member.mailbox.take().await;
+        assert_eq!((mail.posts.len(), mail.posts_lost.len()), (5, 0));
+    }
+    drop(members);
+    assert!(hub.rooms.is_empty() && hub.users.read().unwrap().is_empty());
+}

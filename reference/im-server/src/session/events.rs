@@ -76,8 +76,8 @@ impl<T: Transport> Session<T> {
             | ServerEvent::Response { .. }
             | ServerEvent::RequestFailed { .. } => {}
             ServerEvent::Signal { packet_id, signal } => self.signal(now, packet_id, signal),
-            ServerEvent::Read { conversation, up_to } => {
-                self.advance(now, conversation, Receipt::Read, None, up_to);
+            ServerEvent::Read { conversation, up_to, epoch } => {
+                self.advance(now, conversation, Receipt::Read, epoch, up_to);
             }
             ServerEvent::Unread { limit } => self.questions.ask(Question::Unread { limit }),
             ServerEvent::Fetch { conversation, after, max_messages, max_bytes } => {
@@ -87,7 +87,7 @@ impl<T: Transport> Session<T> {
                 }
             }
             ServerEvent::Delivered { conversation, up_to, epoch } => {
-                self.advance(now, conversation, Receipt::Delivered, Some(epoch), up_to);
+                self.advance(now, conversation, Receipt::Delivered, epoch, up_to);
             }
             ServerEvent::Closed(closed) => self.closed = Some(closed),
             _ => {}
@@ -104,7 +104,7 @@ impl<T: Transport> Session<T> {
         key
     }
 
-    fn advance(&mut self, now: Instant, conversation: Conversation, what: Receipt, epoch: Option<u64>, up_to: u64) {
+    fn advance(&mut self, now: Instant, conversation: Conversation, what: Receipt, epoch: u64, up_to: u64) {
         if let Some(key) = self.key(now, &conversation) {
             self.questions.advance(Move { conversation, key, what, epoch, up_to });
         }

@@ -112,10 +112,10 @@ impl<T: Transport> Session<T> {
                 }
             }
             Done::Receipts { receipts: Ok(receipts), next } => {
-                for (Whose { conversation, user, what }, _, up_to) in receipts {
+                for (Whose { conversation, user, what }, epoch, up_to) in receipts {
                     match what {
-                        Receipt::Delivered => self.connection.delivered_to(&conversation, &user, up_to),
-                        Receipt::Read => self.connection.read_by(&conversation, &user, up_to),
+                        Receipt::Delivered => self.connection.delivered_to(&conversation, &user, epoch, up_to),
+                        Receipt::Read => self.connection.read_by(&conversation, &user, epoch, up_to),
                     }
                 }
                 // More of it may have become due meanwhile, which then begins anew.

@@ -32,8 +32,8 @@ pub(super) struct Move {
     pub(super) conversation: Conversation,
     pub(super) key: ConversationKey,
     pub(super) what: Receipt,
-    /// The log that the client means; `None`: the one that is there.
-    pub(super) epoch: Option<u64>,
+    /// The log that the client means.
+    pub(super) epoch: u64,
     pub(super) up_to: u64,
 }
 
@@ -160,15 +160,11 @@ async fn when<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 
 async fn make(store: Arc<dyn Store>, device: Device, next: Move) -> Result<(Move, Positions), StoreError> {
     let Move { key, what, epoch, up_to, .. } = &next;
-    let epoch = match epoch {
-        Some(epoch) => *epoch,
-        None => store.head(key).await?.epoch,
-    };
     let positions = match what {
-        Receipt::Read => store.mark_read(&device.user, key, epoch, *up_to).await?,
+        Receipt::Read => store.mark_read(&device.user, key, *epoch, *up_to).await?,
         Receipt::Delivered => {
-            let delivered = store.advance(&device.user, &device.device, key, epoch, *up_to).await?;
-            Positions { epoch, delivered, read: 0 }
+            let delivered = store.advance(&device.user, &device.device, key, *epoch, *up_to).await?;
+            Positions { epoch: *epoch, delivered, read: 0 }
         }
     };
     Ok((next, positions))

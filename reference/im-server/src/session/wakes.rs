@@ -182,8 +182,8 @@ impl<T: Transport> Session<T> {
                 questions::tell(&self.services.hub, &device.user, &conversation, what, &positions);
                 if what == Receipt::Read {
                     // Also where nothing moved: the client says it until it is told.
-                    let Positions { read, .. } = positions;
-                    self.connection.read_by(&conversation, &device.user, read);
+                    let Positions { epoch, read, .. } = positions;
+                    self.connection.read_by(&conversation, &device.user, epoch, read);
                 }
                 return;
             }
@@ -216,10 +216,10 @@ impl<T: Transport> Session<T> {
         if mail.overflow {
             connection.notify_all();
         }
-        for (whose, (_, up_to)) in &mail.receipts {
+        for (whose, (epoch, up_to)) in &mail.receipts {
             match whose.what {
-                Receipt::Delivered => connection.delivered_to(&whose.conversation, &whose.user, *up_to),
-                Receipt::Read => connection.read_by(&whose.conversation, &whose.user, *up_to),
+                Receipt::Delivered => connection.delivered_to(&whose.conversation, &whose.user, *epoch, *up_to),
+                Receipt::Read => connection.read_by(&whose.conversation, &whose.user, *epoch, *up_to),
             }
         }
         for (_, signal) in mail.signals {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use im_proto::{
     Client, ClientConfig, ClientEvent, Closed, Command, Connection, Conversation, Credentials, Delivery, Entropy,
-    Entry, Instant, Message, PacketId, RUSTCRYPTO, RefusalCode, RequestFailure, ServerKey, ServerPublicKey,
+    Entry, Instant, Message, PacketId, PeerSignal, RUSTCRYPTO, RefusalCode, RequestFailure, ServerKey, ServerPublicKey,
 };
 use im_server::auth::{Authenticator, OpenLoopback};
 use im_server::store::{FjallConfig, FjallStore, Store};
@@ -264,15 +264,30 @@ impl Peer {
         (seq, from, entry)
     }
 
+    /// Waits for the answer to this packet: seq.
+    pub async fn stored_as(&mut self, id: PacketId) -> u64 {
+        self.until(|event| match event {
+            ClientEvent::Stored { packet_id, seq, .. } if packet_id == id => Some(seq),
+            ClientEvent::Refused { packet_id, code, reason } if packet_id == id => panic!("{code}: {reason}"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next signal of others.
+    pub async fn signal(&mut self) -> PeerSignal {
+        self.until(|event| match event {
+            ClientEvent::Signal(signal) => Some(signal),
+            _ => None,
+        })
+        .await
+    }
+
     /// Everything that was asked of the server before is answered: it stored a message to this user itself.
     pub async fn settled(&mut self) {
         let own = self.user.clone();
         let id = self.send(&own, "settled");
-        self.until(|event| match event {
-            ClientEvent::Stored { packet_id, .. } if packet_id == id => Some(()),
-            _ => None,
-        })
-        .await;
+        self.stored_as(id).await;
     }
 
     /// Waits for an ack of storage: packet and seq.
