@@ -64,6 +64,7 @@ async fn the_sender_is_told_how_far_the_receiver_has_and_read_it() {
     told(&mut alice, Told::Read(private("bob"), "bob".into(), 2)).await;
     // Never beyond the head, whatever is said.
     phone.connection.read(&private("alice"), epoch, 99).unwrap();
+    phone.flush().await;
     told(&mut alice, Told::Read(private("bob"), "bob".into(), 3)).await;
 }
 

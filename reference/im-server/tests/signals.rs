@@ -1,4 +1,5 @@
 //! What is said and never stored: typing, presence, calls.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
 
 mod common;
 

@@ -1,3 +1,5 @@
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
+
 use super::mailbox::MAX_HINTS;
 use super::*;
 use im_proto::RoomPost;
