@@ -1,4 +1,5 @@
 //! Recall, edit and reactions: their rights, their places in the log, and that recalled content is gone.
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 
 mod common;
 
