@@ -10,7 +10,7 @@ use crate::store::ConversationKey;
 /// The store's key of `user`'s conversation: the same for all members. `None` for a kind that has no log here.
 ///
 /// For a private one it is `p:{bytes of the first name}:{first}:{second}`, the names sorted; the length keeps apart names
-/// that contain a colon. For a group it is `g:{group}`.
+/// that contain a colon. For a group it is `g:{group}`, for a broadcast `b:{channel}`.
 pub(crate) fn key(user: &str, conversation: &Conversation) -> Option<ConversationKey> {
     match conversation.known_kind()? {
         ConversationKind::Private => {
@@ -20,24 +20,32 @@ pub(crate) fn key(user: &str, conversation: &Conversation) -> Option<Conversatio
             ConversationKey::new(format!("p:{}:{first}:{second}", first.len())).ok()
         }
         ConversationKind::Group => group_key(&conversation.id),
-        ConversationKind::Room | ConversationKind::Broadcast | ConversationKind::Notices | _ => None,
+        ConversationKind::Broadcast => named("b:", &conversation.id),
+        ConversationKind::Room | ConversationKind::Notices | _ => None,
     }
 }
 
 /// The store's key of a group; `None` for a name that is none.
 pub(crate) fn group_key(group: &str) -> Option<ConversationKey> {
-    valid_name(group).then(|| ConversationKey::new(format!("g:{group}")).ok()).flatten()
+    named("g:", group)
 }
 
-/// The group with this key.
-pub(crate) fn group(key: &ConversationKey) -> Option<&str> {
-    key.as_str().strip_prefix("g:")
+fn named(prefix: &str, name: &str) -> Option<ConversationKey> {
+    valid_name(name).then(|| ConversationKey::new(format!("{prefix}{name}")).ok()).flatten()
+}
+
+/// Whether it is a conversation whose members the store lists: a group or a broadcast.
+pub(crate) fn is_listed(key: &ConversationKey) -> bool {
+    ["g:", "b:"].iter().any(|prefix| key.as_str().starts_with(prefix))
 }
 
 /// How `user` names the conversation with this key; `None` if the key is not of this form or not of this user.
 pub(crate) fn name(user: &str, key: &ConversationKey) -> Option<Conversation> {
-    if let Some(group) = group(key) {
+    if let Some(group) = key.as_str().strip_prefix("g:") {
         return Some(Conversation::group(group));
+    }
+    if let Some(channel) = key.as_str().strip_prefix("b:") {
+        return Some(Conversation::broadcast(channel));
     }
     let (len, names) = key.as_str().strip_prefix("p:")?.split_once(':')?;
     let (first, second) = names.split_at_checked(len.parse().ok()?)?;
@@ -115,6 +123,8 @@ mod tests {
         }
         assert_eq!(key("a", &Conversation::room("b")), None);
         assert_eq!(key("a", &Conversation::group("b")), Some(ConversationKey::new("g:b").unwrap()));
+        let news = Conversation::broadcast("news");
+        assert_eq!(name("a", &key("a", &news).unwrap()), Some(news));
         assert_eq!(name("a", &ConversationKey::new("g:1:b").unwrap()), Some(Conversation::group("1:b")));
     }
 

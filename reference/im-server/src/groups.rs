@@ -84,7 +84,7 @@ impl Groups {
             changes.push(change(user.as_ref(), Some(Standing::default()))?);
         }
         for part in changes.chunks(PART) {
-            self.apply(group, &key, part.to_vec()).await?;
+            self.apply(&key, part.to_vec()).await?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Groups {
     ///
     /// See [`GroupError`].
     pub async fn set(&self, group: &str, user: &str, standing: Standing) -> Result<(), GroupError> {
-        self.apply(group, &group_key(group)?, vec![change(user, Some(standing))?]).await
+        self.apply(&group_key(group)?, vec![change(user, Some(standing))?]).await
     }
 
     /// Takes a user out: nothing that is said from now on is for it. One who is not in the group stays out.
@@ -105,7 +105,7 @@ impl Groups {
     ///
     /// See [`GroupError`].
     pub async fn remove(&self, group: &str, user: &str) -> Result<(), GroupError> {
-        self.apply(group, &group_key(group)?, vec![change(user, None)?]).await
+        self.apply(&group_key(group)?, vec![change(user, None)?]).await
     }
 
     /// Who is in a group, the banned included, in ascending order of the name's bytes; the next page starts `after` the last
@@ -123,14 +123,13 @@ impl Groups {
         Ok(self.store.members(&group_key(group)?, after, limit).await?)
     }
 
-    async fn apply(&self, group: &str, key: &ConversationKey, changes: Vec<MemberChange>) -> Result<(), GroupError> {
+    async fn apply(&self, key: &ConversationKey, changes: Vec<MemberChange>) -> Result<(), GroupError> {
         self.store.set_members(key, changes.clone()).await?;
-        let group = Arc::from(group);
         for MemberChange { user, standing } in changes {
             if standing.is_some_and(|standing| !standing.banned) {
-                self.hub.enter_group(&group, &user);
+                self.hub.enter_group(key, &user);
             } else {
-                self.hub.leave_group(&group, &user);
+                self.hub.leave_group(key, &user);
             }
         }
         Ok(())

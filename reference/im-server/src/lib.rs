@@ -5,6 +5,7 @@
 )]
 
 pub mod auth;
+mod broadcast;
 mod calls;
 mod clock;
 mod conversation;
@@ -20,6 +21,7 @@ pub mod store;
 mod tickets;
 mod transport;
 
+pub use broadcast::BroadcastError;
 pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
 pub use groups::{GroupError, Groups};
 pub use im_proto::policy::{DeviceKind, DevicePolicy};

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Authenticator;
+use crate::broadcast::{self, BroadcastError};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::directory::{Directory, StoredGroups};
@@ -78,6 +79,7 @@ pub struct ServerBuilder {
     rights: RightsPolicy,
     devices: DevicePolicy,
     device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
+    channels: Vec<String>,
     config: ServerConfig,
     node: u16,
     connections: u32,
@@ -121,6 +123,7 @@ impl Server {
             rights: RightsPolicy::default(),
             devices: DevicePolicy::default(),
             device_kind: Box::new(|_| DeviceKind(0)),
+            channels: Vec::new(),
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
             connections: 10_000,
@@ -135,10 +138,39 @@ impl Server {
         self.shared.public_key
     }
 
+    #[cfg(test)]
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.shared.services.clone()
+    }
+
     /// The groups of this server.
     pub fn groups(&self) -> Groups {
         let Services { store, hub, .. } = &*self.shared.services;
         Groups { store: store.clone(), hub: hub.clone() }
+    }
+
+    /// Says something to every user: those that are online at once, the others when they come. It is one entry of the
+    /// channel's log, whatever the number of users. `from` is the name that it comes from. Gives its seq, when it is durable.
+    ///
+    /// ```no_run
+    /// # async fn example(server: &im_server::Server) -> Result<(), im_server::BroadcastError> {
+    /// let text = im_proto::content_type::TEXT;
+    /// server.broadcast("news", "service", text, "we restart at noon".into()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`]; only after [`BroadcastError::Unknown`] it may have been said.
+    pub async fn broadcast(
+        &self,
+        channel: &str,
+        from: &str,
+        content_type: u32,
+        content: Vec<u8>,
+    ) -> Result<u64, BroadcastError> {
+        broadcast::say(&self.shared.services, channel, from, content_type, content).await
     }
 
     /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
@@ -222,6 +254,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Broadcasts of this server: every user reads each of them, from its first login on, and only
+    /// [`Server::broadcast`] writes there. Default none. What is no valid name is left out.
+    pub fn broadcasts(mut self, channels: impl IntoIterator<Item = String>) -> Self {
+        self.channels.extend(channels);
+        self
+    }
+
     /// The node's number in message ids, 0 to 1023; servers that share a store need different ones. Default 0.
     pub fn node(mut self, node: u16) -> Self {
         self.node = node;
@@ -267,6 +306,7 @@ impl ServerBuilder {
             authenticator: self.authenticator,
             hub: Arc::new(Hub::new(self.devices)),
             calls: Calls::new(CallLimits::default()),
+            channels: self.channels.iter().filter_map(|channel| broadcast::key(channel)).collect(),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
             tickets: Tickets::new(),

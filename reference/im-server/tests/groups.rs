@@ -1,4 +1,5 @@
 //! Groups: who may write, who hears of it at once, who finds it later, and who does not.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
 
 mod common;
 

@@ -86,9 +86,9 @@ async fn recalled_content_never_leaves_the_server_again() {
     }
 }
 
-/// Connections that fetched much and transmitted little of it: what was not transmitted loses its content.
+/// A reader that takes nothing has at most its window of it before the recalls, and nothing behind them.
 #[tokio::test]
-async fn what_waits_for_a_slow_reader_is_taken_back_too() {
+async fn a_slow_reader_gets_nothing_of_what_was_recalled_meanwhile() {
     const MESSAGES: u64 = 1000;
     let server = TestServer::start().await;
     let mut alice = server.online("alice", "phone").await;
@@ -102,7 +102,6 @@ async fn what_waits_for_a_slow_reader_is_taken_back_too() {
         let id = alice.command(Command::recall(bob(), n));
         alice.stored_as(id).await;
     }
-    // Bob's side of the socket holds some of it, and the rest waits at the server, which reads no acks meanwhile.
     let (mut whole, mut recalled) = (0, 0);
     for seq in 1..=2 * MESSAGES {
         let (at, _, entry) = slow.entry().await;
@@ -118,7 +117,7 @@ async fn what_waits_for_a_slow_reader_is_taken_back_too() {
         }
     }
     assert_eq!(whole + recalled, MESSAGES);
-    assert!(recalled > MESSAGES / 2, "{whole} of {MESSAGES} left before");
+    assert!(whole <= 256, "{whole} messages left the server, and none was acked");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Receipts: how far others have a conversation and read it, on every device, also after coming back.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
 
 mod common;
 

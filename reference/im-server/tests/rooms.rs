@@ -1,4 +1,5 @@
 //! Rooms: live, for those who are in, in one order, and bounded for those who are slow.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
 
 mod common;
 

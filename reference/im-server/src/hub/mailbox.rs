@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use im_proto::{CloseCode, Conversation, PeerSignal, RoomPost};
 use tokio::sync::Notify;
 
+use crate::store::ConversationKey;
+
 /// Most conversations with a hint that waits in one mailbox. Beyond that the session asks the log about all of them.
 pub(super) const MAX_HINTS: usize = 256;
 /// Most receipts that wait. Beyond that the session tells all positions again from the store.
@@ -64,7 +66,7 @@ pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
     wake: Notify,
     /// The groups in whose lists it stands.
-    pub(super) groups: Mutex<BTreeSet<Arc<str>>>,
+    pub(super) groups: Mutex<BTreeSet<ConversationKey>>,
     /// How often its user was taken out of a group.
     removals: AtomicU64,
 }

@@ -18,6 +18,7 @@ pub(crate) use self::mailbox::{Mail, Mailbox, Receipt, Whose};
 pub(crate) use self::rooms::{Posted, Rooms};
 use crate::clock;
 use crate::conversation;
+use crate::store::ConversationKey;
 
 /// A device that is online.
 #[derive(Debug)]
@@ -29,13 +30,13 @@ struct Online {
 }
 
 type Devices = BTreeMap<Arc<str>, Online>;
-type Groups = BTreeMap<Arc<str>, BTreeMap<u64, (Arc<str>, Arc<Mailbox>)>>;
+type Groups = BTreeMap<ConversationKey, BTreeMap<u64, (Arc<str>, Arc<Mailbox>)>>;
 
 /// The sessions of this server, by user and device, and by group.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     users: RwLock<BTreeMap<Arc<str>, Devices>>,
-    /// Members that are online, so that a message costs nothing for the others.
+    /// Members of groups, and of broadcasts, that are online, so that a message costs nothing for the others.
     groups: RwLock<Groups>,
     pub(crate) rooms: Rooms,
     watches: presence::Watches,
@@ -120,8 +121,8 @@ impl Hub {
     /// Calls `tell` for every session of everybody in the conversation, with the name that its user has for it.
     fn each(&self, place: Place<'_>, mut tell: impl FnMut(&Arc<str>, &Arc<Mailbox>, Conversation)) {
         let Place { user, conversation } = place;
-        if let Some(group) = group_of(conversation) {
-            for (user, mailbox) in read(&self.groups).get(group).into_iter().flat_map(BTreeMap::values) {
+        if let Some(group) = conversation::key(user, conversation).filter(conversation::is_listed) {
+            for (user, mailbox) in read(&self.groups).get(&group).into_iter().flat_map(BTreeMap::values) {
                 tell(user, mailbox, conversation.clone());
             }
             return;
@@ -190,7 +191,7 @@ impl Hub {
     }
 
     /// A user came into a group: its sessions get hints from now on, and ask what there is.
-    pub(crate) fn enter_group(&self, group: &Arc<str>, user: &str) {
+    pub(crate) fn enter_group(&self, group: &ConversationKey, user: &str) {
         let users = read(&self.users);
         let Some((user, devices)) = users.get_key_value(user) else { return };
         let mut groups = write(&self.groups);
@@ -201,7 +202,7 @@ impl Hub {
     }
 
     /// A user is out of a group.
-    pub(crate) fn leave_group(&self, group: &Arc<str>, user: &str) {
+    pub(crate) fn leave_group(&self, group: &ConversationKey, user: &str) {
         let users = read(&self.users);
         let Some(devices) = users.get(user) else { return };
         let mut groups = write(&self.groups);
@@ -213,26 +214,22 @@ impl Hub {
     }
 }
 
-fn own_groups(mailbox: &Mailbox) -> std::sync::MutexGuard<'_, BTreeSet<Arc<str>>> {
+fn own_groups(mailbox: &Mailbox) -> std::sync::MutexGuard<'_, BTreeSet<ConversationKey>> {
     Mutex::lock(&mailbox.groups).unwrap_or_else(PoisonError::into_inner)
 }
 
-fn enter(groups: &mut Groups, group: &Arc<str>, user: &Arc<str>, mailbox: &Arc<Mailbox>) {
+fn enter(groups: &mut Groups, group: &ConversationKey, user: &Arc<str>, mailbox: &Arc<Mailbox>) {
     groups.entry(group.clone()).or_default().insert(mailbox.session, (user.clone(), mailbox.clone()));
     own_groups(mailbox).insert(group.clone());
 }
 
-fn leave(groups: &mut Groups, group: &Arc<str>, session: u64) {
+fn leave(groups: &mut Groups, group: &ConversationKey, session: u64) {
     if let Some(members) = groups.get_mut(group) {
         members.remove(&session);
         if members.is_empty() {
             groups.remove(group);
         }
     }
-}
-
-fn group_of(conversation: &Conversation) -> Option<&str> {
-    (conversation.known_kind() == Some(im_proto::ConversationKind::Group)).then_some(&*conversation.id)
 }
 
 fn visible(devices: &Devices) -> PresenceState {
@@ -248,7 +245,7 @@ impl Online {
 impl Membership {
     /// The groups that the user is in, as they were read after `removals` was looked at. False: the user was taken out of one
     /// meanwhile, so they have to be read again.
-    pub(crate) fn enter_groups(&self, list: &[Arc<str>], removals: u64) -> bool {
+    pub(crate) fn enter_groups(&self, list: &[ConversationKey], removals: u64) -> bool {
         let mut groups = write(&self.hub.groups);
         if self.mailbox.removals() != removals {
             return false;

@@ -2,6 +2,7 @@
 
 use super::mailbox::MAX_HINTS;
 use super::*;
+use futures_util::FutureExt;
 use im_proto::RoomPost;
 
 fn hub() -> Arc<Hub> {
@@ -12,38 +13,43 @@ fn join(hub: &Arc<Hub>, user: &str, device: &str) -> Membership {
     hub.join(&user.into(), &device.into(), DeviceKind(0), Instant::default()).unwrap()
 }
 
+/// What waits; nothing that is expected may have to be waited for.
+fn mail(member: &Membership) -> Mail {
+    member.mailbox.take().now_or_never().expect("no mail")
+}
+
 fn notify(hub: &Hub, user: &str, conversation: &Conversation, head: u64, except: &Arc<Mailbox>) {
     hub.notify(Place { user, conversation }, head, except);
 }
 
-#[tokio::test]
-async fn both_users_hear_of_a_message_but_not_the_session_that_stored_it() {
+#[test]
+fn both_users_hear_of_a_message_but_not_the_session_that_stored_it() {
     let hub = hub();
     let (phone, desk) = (join(&hub, "alice", "phone"), join(&hub, "alice", "desk"));
     let bob = join(&hub, "bob", "phone");
     let to = Conversation::private("bob");
     notify(&hub, "alice", &to, 2, &phone.mailbox);
     notify(&hub, "alice", &to, 1, &phone.mailbox);
-    assert_eq!(desk.mailbox.take().await.heads, BTreeMap::from([(Conversation::private("bob"), 2)]));
-    assert_eq!(bob.mailbox.take().await.heads, BTreeMap::from([(Conversation::private("alice"), 2)]));
+    assert_eq!(mail(&desk).heads, BTreeMap::from([(Conversation::private("bob"), 2)]));
+    assert_eq!(mail(&bob).heads, BTreeMap::from([(Conversation::private("alice"), 2)]));
     assert!(phone.mailbox.lock().heads.is_empty());
 }
 
-#[tokio::test]
-async fn the_same_device_again_replaces_the_older_session_and_keeps_its_place() {
+#[test]
+fn the_same_device_again_replaces_the_older_session_and_keeps_its_place() {
     let hub = hub();
     let older = join(&hub, "alice", "phone");
     let newer = join(&hub, "alice", "phone");
-    assert_eq!(older.mailbox.take().await.kicked.unwrap().0, im_proto::CloseCode::REPLACED);
+    assert_eq!(mail(&older).kicked.unwrap().0, im_proto::CloseCode::REPLACED);
     drop(older);
     notify(&hub, "alice", &Conversation::private("alice"), 1, &Arc::default());
-    assert_eq!(newer.mailbox.take().await.heads.len(), 1);
+    assert_eq!(mail(&newer).heads.len(), 1);
     drop(newer);
     assert!(hub.users.read().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_mailbox_holds_no_more_than_its_bounds_and_says_so() {
+#[test]
+fn a_mailbox_holds_no_more_than_its_bounds_and_says_so() {
     let hub = hub();
     let bob = join(&hub, "bob", "phone");
     let to = Conversation::private("bob");
@@ -59,7 +65,7 @@ async fn a_mailbox_holds_no_more_than_its_bounds_and_says_so() {
     for n in 0..MAX_HINTS {
         hub.typing(Place { user: &format!("other {n}"), conversation: &to }, true);
     }
-    let mail = bob.mailbox.take().await;
+    let mail = mail(&bob);
     assert!(mail.overflow && mail.recalls_lost && mail.receipts_lost);
     assert_eq!((mail.heads.len(), mail.recalled.len(), mail.receipts.len()), (MAX_HINTS, 256, 256));
     assert_eq!(mail.signals.len(), 512);
@@ -67,17 +73,30 @@ async fn a_mailbox_holds_no_more_than_its_bounds_and_says_so() {
     assert_eq!((mail.posts.len(), lost), (170, MAX_HINTS as u64 + 1 - 170));
 }
 
-#[tokio::test]
-async fn a_group_message_is_for_members_that_are_online_and_nobody_else() {
+/// Every session of everybody, the one that recalled included: it may have fetched the message too.
+#[test]
+fn a_recall_is_for_all_sessions_of_the_conversation() {
+    let hub = hub();
+    let (phone, desk, bob) = (join(&hub, "alice", "phone"), join(&hub, "alice", "desk"), join(&hub, "bob", "b"));
+    let to = Conversation::private("bob");
+    hub.recalled(Place { user: "alice", conversation: &to }, 3);
+    for member in [&phone, &desk] {
+        assert_eq!(member.mailbox.take_recalls(), (vec![(to.clone(), 3)], false));
+    }
+    assert_eq!(mail(&bob).recalled, [(Conversation::private("alice"), 3)]);
+}
+
+#[test]
+fn a_group_message_is_for_members_that_are_online_and_nobody_else() {
     let hub = hub();
     let (alice, bob, eve) = (join(&hub, "alice", "a"), join(&hub, "bob", "b"), join(&hub, "eve", "e"));
-    let group = Arc::from("team");
+    let group = ConversationKey::new("g:team").unwrap();
     hub.enter_group(&group, "alice");
     assert!(bob.enter_groups(std::slice::from_ref(&group), bob.mailbox.removals()));
     hub.enter_group(&group, "offline");
     let to = Conversation::group("team");
     notify(&hub, "alice", &to, 3, &alice.mailbox);
-    assert_eq!(bob.mailbox.take().await.heads, BTreeMap::from([(to.clone(), 3)]));
+    assert_eq!(mail(&bob).heads, BTreeMap::from([(to.clone(), 3)]));
     assert!(eve.mailbox.lock().heads.is_empty());
     let before = bob.mailbox.removals();
     hub.leave_group(&group, "bob");
@@ -89,8 +108,8 @@ async fn a_group_message_is_for_members_that_are_online_and_nobody_else() {
     assert!(hub.groups.read().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn who_watches_is_told_of_changes_and_forgotten_with_the_session() {
+#[test]
+fn who_watches_is_told_of_changes_and_forgotten_with_the_session() {
     let hub = hub();
     let mut alice = join(&hub, "alice", "a");
     alice.watch("bob".into());
@@ -106,7 +125,7 @@ async fn who_watches_is_told_of_changes_and_forgotten_with_the_session() {
     desk.set_presence(PresenceState::BUSY);
     drop(desk);
     drop(phone);
-    let seen = states(alice.mailbox.take().await);
+    let seen = states(mail(&alice));
     use PresenceState as P;
     assert_eq!(seen, [P::OFFLINE, P::ONLINE, P::BUSY, P::AWAY, P::OFFLINE]);
     alice.enter_room("show".into());
@@ -114,8 +133,8 @@ async fn who_watches_is_told_of_changes_and_forgotten_with_the_session() {
     assert!(hub.watches.is_empty() && hub.rooms.is_empty());
 }
 
-#[tokio::test]
-async fn ten_thousand_in_a_room_share_one_message_each_once() {
+#[test]
+fn ten_thousand_in_a_room_share_one_message_each_once() {
     let hub = hub();
     let join = |n: usize| {
         let mut member = join(&hub, &format!("user {n}"), "phone");
@@ -128,7 +147,7 @@ async fn ten_thousand_in_a_room_share_one_message_each_once() {
         hub.rooms.post(&post, 1000);
     }
     for member in &members {
-        let mail = member.mailbox.take().await;
+        let mail = mail(member);
         assert_eq!((mail.posts.len(), mail.posts_lost.len()), (5, 0));
     }
     drop(members);

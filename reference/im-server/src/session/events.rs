@@ -98,7 +98,7 @@ impl<T: Transport> Session<T> {
     fn key(&mut self, now: Instant, conversation: &Conversation) -> Option<ConversationKey> {
         let key = conversation::key(&self.member.as_ref()?.device.user, conversation);
         if key.is_none() {
-            let reason = "this server keeps logs of private conversations (kind 1) and groups (2) only";
+            let reason = "this server keeps logs of private conversations (kind 1), groups (2) and broadcasts (4) only";
             self.connection.close(now, CloseCode::PROTOCOL, reason);
         }
         key

@@ -13,7 +13,7 @@ use super::questions::Device;
 use super::{Refusal, Services, Session};
 use crate::conversation;
 use crate::hub::{Receipt, Whose};
-use crate::store::{ConversationKey, StoreError};
+use crate::store::{ConversationKey, MemberChange, Standing, Store, StoreError};
 use crate::transport::Transport;
 
 /// Jobs under way. Beyond that nothing more is read from the peer.
@@ -25,7 +25,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// What a job came to.
 pub(super) enum Done {
-    Groups { groups: Result<Vec<Arc<str>>, StoreError>, removals: u64 },
+    Groups { groups: Result<Vec<ConversationKey>, StoreError>, removals: u64 },
     Receipts { receipts: Result<Vec<(Whose, u64, u64)>, StoreError>, next: Option<ConversationKey> },
     Join { packet_id: PacketId, room: Conversation, allowed: Result<(), Refusal> },
     Watch { packet_id: PacketId, user: String, allowed: Result<(), Refusal> },
@@ -57,6 +57,17 @@ impl Jobs {
     }
 }
 
+/// Makes a user a reader of the broadcasts, from the first login on.
+async fn subscribe(store: &dyn Store, channels: &[ConversationKey], user: &Arc<str>) -> Result<(), StoreError> {
+    for channel in channels {
+        if store.member(user, channel).await?.is_none() {
+            let reader = MemberChange { user: user.clone(), standing: Some(Standing::default()) };
+            store.set_members(channel, vec![reader]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Where the session is in telling the positions that matter: all of them after a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Retelling {
@@ -70,15 +81,19 @@ impl<T: Transport> Session<T> {
     /// Looks up the groups of the user, so that it gets hints.
     pub(super) fn find_groups(&mut self) {
         let Some(member) = &self.member else { return };
-        let (store, user) = (self.services.store.clone(), member.device.user.clone());
+        let (store, channels) = (self.services.store.clone(), self.services.channels.clone());
+        let user = member.device.user.clone();
         let removals = member.membership.mailbox.removals();
         self.jobs.push(async move {
-            let mut groups = Vec::<Arc<str>>::new();
+            let mut groups = Vec::new();
+            if let Err(error) = subscribe(&*store, &channels, &user).await {
+                return Done::Groups { groups: Err(error), removals };
+            }
             let mut after = None;
             loop {
                 match store.conversations(&user, after.as_ref(), PAGE).await {
                     Ok(page) => {
-                        groups.extend(page.iter().filter_map(conversation::group).map(Arc::from));
+                        groups.extend(page.iter().filter(|key| conversation::is_listed(key)).cloned());
                         after = page.last().filter(|_| page.len() == PAGE && groups.len() < MAX_GROUPS).cloned();
                     }
                     Err(error) => return Done::Groups { groups: Err(error), removals },

@@ -12,6 +12,8 @@ mod jobs;
 mod live;
 mod questions;
 mod submission;
+#[cfg(test)]
+mod tests;
 mod wakes;
 
 use std::borrow::Cow;
@@ -37,7 +39,7 @@ use crate::clock::{self, Clock};
 use crate::directory::Directory;
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::Slot;
-use crate::store::Store;
+use crate::store::{ConversationKey, Store};
 use crate::tickets::Tickets;
 use crate::transport::{Input, Transport};
 
@@ -58,6 +60,8 @@ pub(crate) struct Services {
     pub(crate) device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) calls: Calls,
+    /// Broadcasts that every user reads.
+    pub(crate) channels: Arc<[ConversationKey]>,
     pub(crate) ids: Mutex<Snowflake>,
     pub(crate) clock: Clock,
     pub(crate) tickets: Tickets,
@@ -75,6 +79,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// For people.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     fn new(code: RefusalCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, reason: reason.into(), retry: false }
     }
@@ -187,26 +196,7 @@ pub(crate) async fn drive<T: Transport>(
             return refuse(transport, CloseCode::INTERNAL, "the server has no random numbers: come back later").await;
         }
     };
-    let session = Session {
-        questions: Questions::new(services.store.clone()),
-        jobs: Jobs::default(),
-        retelling: Retelling::Idle,
-        stopping: services.stopping.subscribe(),
-        services,
-        slot,
-        peer,
-        transport,
-        connection,
-        input: Vec::new(),
-        output: Output::default(),
-        negotiated: None,
-        login: None,
-        member: None,
-        unanswered: 0,
-        drain_until: None,
-        closed: None,
-    };
-    session.run().await;
+    Session::new(transport, services, slot, peer, connection).run().await;
 }
 
 /// Answers a peer that is not served with a close packet in the clear.
@@ -227,6 +217,34 @@ pub(crate) async fn refuse<T: Transport>(mut transport: T, code: CloseCode, reas
 }
 
 impl<T: Transport> Session<T> {
+    fn new(
+        transport: T,
+        services: Arc<Services>,
+        slot: Arc<Slot>,
+        peer: Option<SocketAddr>,
+        connection: Connection<Server>,
+    ) -> Self {
+        Self {
+            questions: Questions::new(services.store.clone()),
+            jobs: Jobs::default(),
+            retelling: Retelling::Idle,
+            stopping: services.stopping.subscribe(),
+            services,
+            slot,
+            peer,
+            transport,
+            connection,
+            input: Vec::new(),
+            output: Output::default(),
+            negotiated: None,
+            login: None,
+            member: None,
+            unanswered: 0,
+            drain_until: None,
+            closed: None,
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let now = self.services.clock.now();

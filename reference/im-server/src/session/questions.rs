@@ -90,6 +90,11 @@ impl Questions {
         self.waiting = Some(question);
     }
 
+    #[cfg(test)]
+    pub(super) fn take_waiting(&mut self) -> Option<Question> {
+        self.waiting.take()
+    }
+
     /// Begins what may begin. With `hold` nothing new is asked: the answer could not be sent yet.
     pub(super) fn start(&mut self, device: &Device, hold: bool) {
         if self.moving.is_none()

@@ -84,7 +84,7 @@ fn submitted(services: &Services, device: &Device, parts: Parts) -> Result<Submi
 
 impl Services {
     /// An id for a message, and the time that it was accepted at.
-    pub(super) fn next_id(&self) -> Result<(u64, u64), Refusal> {
+    pub(crate) fn next_id(&self) -> Result<(u64, u64), Refusal> {
         let time_ms = clock::unix_ms();
         let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).next(time_ms);
         let message_id = id.map_err(|error| {
