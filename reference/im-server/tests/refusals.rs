@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Peer, TestServer};
-use im_proto::{Command, Conversation, Message, RefusalCode, Request, SealedMessage, SealedParts, Signal, call};
+use im_proto::{Command, Conversation, Message, RefusalCode, Request, SealedMessage, SealedParts, Signal};
 
 async fn is_refused(client: &mut Peer, id: im_proto::PacketId, code: RefusalCode, word: &str) {
     let (got, reason) = client.refused(id).await;
@@ -48,9 +48,6 @@ async fn what_this_server_does_not_do_is_refused_by_name() {
     let server = TestServer::start().await;
     let mut alice = server.online("alice", "phone").await;
     let now = alice.now();
-    let signal = call::CallSignal::Group(call::GroupSignal::Heartbeat);
-    let id = alice.connection.signal(Signal::Call { call: call::CallId(7), signal }).unwrap();
-    is_refused(&mut alice, id, RefusalCode::INVALID, "groups").await;
     let id = alice.connection.open_stream(&Conversation::private("bob"), 1).unwrap();
     is_refused(&mut alice, id, RefusalCode::INVALID, "streams").await;
     let request = Request::new("time", Vec::new(), std::time::Duration::from_secs(60));

@@ -6,7 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{Peer, TestServer};
-use im_proto::call::{CallId, CallSignal, Device, EndReason, Media, Notice, Payload, Phase, PrivateSignal};
+use im_proto::call::{
+    CallId, CallRefusal, CallSignal, Device, DeviceState, EndReason, GroupSignal, Media, Notice, Payload, Phase,
+    PrivateSignal,
+};
 use im_proto::{ClientEvent, Conversation, PeerSignal, PresenceState, RefusalCode, Signal};
 use im_server::auth::OpenLoopback;
 use im_server::store::Standing;
@@ -127,13 +130,16 @@ async fn what_the_directory_does_not_allow_is_refused_by_name() {
 }
 
 async fn call(peer: &mut Peer, signal: PrivateSignal) -> Phase {
-    let signal = Signal::Call { call: CallId(7), signal: CallSignal::Private(signal) };
-    let id = peer.connection.signal(signal).unwrap();
+    answer(peer, CallSignal::Private(signal)).await.unwrap()
+}
+
+async fn answer(peer: &mut Peer, signal: CallSignal) -> Result<Phase, CallRefusal> {
+    let id = peer.connection.signal(Signal::Call { call: CallId(7), signal }).unwrap();
     let answered = peer.until(|event| match event {
         ClientEvent::CallAnswered { packet_id, result, .. } if packet_id == id => Some(result),
         _ => None,
     });
-    answered.await.unwrap().phase
+    answered.await.map(|state| state.phase)
 }
 
 async fn notice(peer: &mut Peer) -> Notice {
@@ -162,4 +168,29 @@ async fn a_call_rings_on_all_devices_and_is_taken_by_one() {
     assert_eq!(notice(&mut phone).await, Notice::Candidate(payload(3)));
     assert_eq!(call(&mut phone, PrivateSignal::HangUp).await, Phase::Ended(EndReason::HungUp));
     assert_eq!(notice(&mut alice).await, Notice::Ended(EndReason::HungUp));
+}
+
+#[tokio::test]
+async fn a_call_of_a_group_is_for_its_members() {
+    let server = TestServer::start().await;
+    server.server.groups().create("team", "alice").await.unwrap();
+    server.server.groups().add_all("team", ["bob", "carol"]).await.unwrap();
+    let mut alice = server.online("alice", "phone").await;
+    let mut bob = server.online("bob", "phone").await;
+    let mut eve = server.online("eve", "phone").await;
+    let state = DeviceState { camera: false, microphone: true };
+    let setup = |invite: &[&str]| {
+        let invite = invite.iter().map(|user| (*user).to_owned()).collect();
+        CallSignal::Group(GroupSignal::Setup { group: "team".into(), media: Media::Voice, invite, state })
+    };
+    assert_eq!(answer(&mut eve, setup(&["bob"])).await, Err(CallRefusal::NotMember));
+    assert_eq!(answer(&mut alice, setup(&["bob", "eve"])).await, Err(CallRefusal::NotMember));
+    assert_eq!(answer(&mut alice, setup(&["bob"])).await, Ok(Phase::Ringing));
+    let invited =
+        Notice::GroupInvite { group: "team".into(), from: Device::new("alice", "phone"), media: Media::Voice };
+    assert_eq!(notice(&mut bob).await, invited);
+    assert_eq!(answer(&mut bob, CallSignal::Group(GroupSignal::Accept(state))).await, Ok(Phase::Connected));
+    assert_eq!(notice(&mut alice).await, Notice::Joined { who: Device::new("bob", "phone"), state });
+    assert_eq!(answer(&mut eve, CallSignal::Group(GroupSignal::Join(state))).await, Err(CallRefusal::NotMember));
+    assert_eq!(answer(&mut bob, CallSignal::Group(GroupSignal::Quit)).await.map(drop), Ok(()));
 }

@@ -12,7 +12,7 @@ use crate::directory::DirectoryError;
 use crate::store::{EntryKind, NewEntry, Standing, StoreError};
 
 impl Refusal {
-    fn directory(error: &DirectoryError) -> Self {
+    pub(super) fn directory(error: &DirectoryError) -> Self {
         tracing::error!(%error, "rights could not be looked up");
         Self::later("the server cannot look up who may do this: try again later")
     }

@@ -11,6 +11,7 @@ use im_proto::{Conversation, Instant, PacketId};
 
 use super::questions::Device;
 use super::{Refusal, Services, Session};
+use crate::calls::GroupMembers;
 use crate::conversation;
 use crate::hub::{Receipt, Whose};
 use crate::store::{ConversationKey, MemberChange, Standing, Store, StoreError};
@@ -30,7 +31,7 @@ pub(super) enum Done {
     Join { packet_id: PacketId, room: Conversation, allowed: Result<(), Refusal> },
     Watch { packet_id: PacketId, user: String, allowed: Result<(), Refusal> },
     Typing { packet_id: PacketId, conversation: Conversation, on: bool, allowed: Result<(), Refusal> },
-    Call { packet_id: PacketId, call: CallId, signal: CallSignal, allowed: Result<(), Refusal> },
+    Call { packet_id: PacketId, call: CallId, signal: CallSignal, allowed: Result<GroupMembers, Refusal> },
 }
 
 /// In the order in which they were begun, so that what a client says one after the other keeps its order.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use im_proto::call::{CallId, CallRefusal, CallSignal, Device as CallDevice, PrivateSignal};
+use im_proto::call::{CallId, CallSignal, Device as CallDevice, PrivateSignal};
 use im_proto::{Conversation, ConversationKind, Instant, PacketId, RefusalCode, RoomPost, Signal, Submission};
 
 use super::authorize::{allowed_or, may_write};
 use super::jobs::Done;
 use super::{Member, Refusal, Session};
+use crate::calls::GroupMembers;
 use crate::conversation;
 use crate::hub::{Place, Posted};
 use crate::transport::Transport;
@@ -41,11 +42,12 @@ impl<T: Transport> Session<T> {
             Signal::Call { call, signal } => self.jobs.push(async move {
                 let allowed = match &signal {
                     CallSignal::Private(PrivateSignal::Invite { callee, .. }) => {
-                        may_write(&services, &user, callee).await
+                        may_write(&services, &user, callee).await.map(|()| GroupMembers::default())
                     }
-                    CallSignal::Private(_) => Ok(()),
-                    CallSignal::Group(_) => {
-                        Err(Refusal::new(RefusalCode::INVALID, "this server does not keep calls of groups"))
+                    CallSignal::Private(_) => Ok(GroupMembers::default()),
+                    CallSignal::Group(signal) => {
+                        let members = services.calls.members(&services, call, signal, &user).await;
+                        members.map_err(|error| Refusal::directory(&error))
                     }
                 };
                 Done::Call { packet_id, call, signal, allowed }
@@ -100,17 +102,15 @@ impl<T: Transport> Session<T> {
         packet_id: PacketId,
         call: CallId,
         signal: CallSignal,
-        allowed: Result<(), Refusal>,
+        allowed: Result<GroupMembers, Refusal>,
     ) {
         let Some(Member { device, .. }) = &self.member else { return };
-        let result = match (allowed, signal) {
-            (Ok(()), CallSignal::Private(signal)) => {
-                let from = CallDevice::new(&device.user, &device.device);
-                self.services.calls.handle(&self.services, now, &from, call, signal)
-            }
-            (Ok(()), CallSignal::Group(_)) => Err(CallRefusal::UnknownCall),
-            (Err(refusal), _) => return self.refuse(now, packet_id, &refusal),
+        let members = match allowed {
+            Ok(members) => members,
+            Err(refusal) => return self.refuse(now, packet_id, &refusal),
         };
+        let from = CallDevice::new(&device.user, &device.device);
+        let result = self.services.calls.handle(&self.services, now, &from, call, signal, &members);
         let result = self.connection.call_answered(packet_id, call, &result);
         self.answered(now, result);
     }
