@@ -139,6 +139,25 @@ pub enum Event {
 }
 
 /// A message of a room; live only, nothing of it is sent again.
+///
+/// ```no_run
+/// # async fn example(client: &im_client::Client, events: &mut im_client::Events) -> Result<(), Box<dyn std::error::Error>> {
+/// use im_client::{Conversation, Event, Message};
+///
+/// let room = Conversation::room("show");
+/// client.join_room(&room).await?;
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::RoomJoined { room } => {
+///             client.send(Message { to: room, ..Message::text("", "hello everybody") }).await?;
+///         }
+///         Event::RoomMessage(message) => println!("{}: {} bytes", message.from, message.content.len()),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RoomMessage {
     /// The room.

@@ -41,6 +41,18 @@ impl Standing {
 }
 
 /// A member of a conversation.
+///
+/// ```
+/// # async fn example(store: &dyn im_server::store::Store) -> Result<(), im_server::store::StoreError> {
+/// use im_server::store::{ConversationKey, Member};
+///
+/// let team = ConversationKey::new("g:team")?;
+/// if let Some(Member { standing, since }) = store.member("bob", &team).await? {
+///     println!("{:?}, sees what came after {since}", standing.role);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// What the user is there.
@@ -50,6 +62,17 @@ pub struct Member {
 }
 
 /// A change of who is in a conversation.
+///
+/// ```
+/// # async fn example(store: &dyn im_server::store::Store) -> Result<(), im_server::store::StoreError> {
+/// use im_server::store::{ConversationKey, MemberChange, Standing};
+///
+/// let comes = MemberChange { user: "bob".into(), standing: Some(Standing::default()) };
+/// let goes = MemberChange { user: "eve".into(), standing: None };
+/// store.set_members(&ConversationKey::new("g:team")?, vec![comes, goes]).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberChange {
     /// Whose.
@@ -59,6 +82,18 @@ pub struct MemberChange {
 }
 
 /// How far a user is in a conversation, over all devices. In the log with this epoch; zeros before anything was had.
+///
+/// ```
+/// # async fn example(store: &dyn im_server::store::Store) -> Result<(), im_server::store::StoreError> {
+/// use im_server::store::{ConversationKey, Positions};
+///
+/// let chat = ConversationKey::new("p:3:ann:bob")?;
+/// let Positions { epoch, .. } = store.positions("bob", &chat).await?;
+/// let moved = store.mark_read("bob", &chat, epoch, 7).await?;
+/// println!("read up to {}", moved.read);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Positions {
     /// The epoch of the log.
