@@ -215,7 +215,7 @@ fn cost(body: &Body) -> usize {
         }
         Body::CallNotice(body) => {
             let names = [&body.group, &body.user, &body.device, &body.users, &body.host];
-            names.into_iter().map(String::capacity).sum::<usize>() + body.payload.capacity()
+            size_of_val(&**body) + names.into_iter().map(String::capacity).sum::<usize>() + body.payload.capacity()
         }
         _ => 0,
     };

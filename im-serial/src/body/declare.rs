@@ -2,12 +2,13 @@
 
 use core::fmt;
 
-/// Declares the bodies. The tag is that of protobuf and thrift; `[..]` holds the protobuf type; `as "module"` the serde helper; `redacted` keeps a
+/// Declares the bodies. A `boxed` one is larger than the others, which would have to be moved at its size. The tag is that of
+/// protobuf and thrift; `[..]` holds the protobuf type; `as "module"` the serde helper; `redacted` keeps a
 /// field out of `Debug`, as byte strings always are.
 macro_rules! bodies {
     ($(
         $(#[$doc:meta])*
-        $name:ident = $code:literal {
+        $name:ident = $code:literal $($boxed:ident)? {
             $( $(#[$fdoc:meta])* $tag:literal [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
         }
     )*) => {
@@ -51,7 +52,7 @@ macro_rules! bodies {
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Body {
-            $( $(#[$doc])* $name($name), )*
+            $( $(#[$doc])* $name(variant!($name $($boxed)?)), )*
         }
 
         impl Body {
@@ -62,7 +63,7 @@ macro_rules! bodies {
 
             /// The body as a record, for formats that are driven by the class table.
             pub fn as_record(&self) -> &dyn Record {
-                match self { $( Self::$name(body) => body, )* }
+                match self { $( Self::$name(body) => Borrow::<$name>::borrow(body), )* }
             }
 
             /// A body of `kind` made by filling an empty one.
@@ -73,7 +74,7 @@ macro_rules! bodies {
                 Ok(match kind { $( Kind::$name => {
                     let mut body = $name::default();
                     fill(&mut body)?;
-                    Self::$name(body)
+                    Self::$name(body.into())
                 } )* })
             }
 
@@ -81,18 +82,18 @@ macro_rules! bodies {
             #[cfg(any(feature = "serde", feature = "protobuf"))]
             #[inline]
             pub(crate) fn visit<V: Visit>(&self, with: V) -> V::Out {
-                match self { $( Self::$name(body) => with.visit(body), )* }
+                match self { $( Self::$name(body) => with.visit(Borrow::<$name>::borrow(body)), )* }
             }
 
             /// Makes a body of `kind` by calling `with` for its type.
             #[cfg(any(feature = "serde", feature = "protobuf"))]
             #[inline]
             pub(crate) fn make<M: Make>(kind: Kind, with: M) -> Result<Self, M::Error> {
-                match kind { $( Kind::$name => with.make().map(Self::$name), )* }
+                match kind { $( Kind::$name => with.make::<$name>().map(|body| Self::$name(body.into())), )* }
             }
         }
 
-        $( impl From<$name> for Body { fn from(body: $name) -> Self { Self::$name(body) } } )*
+        $( impl From<$name> for Body { fn from(body: $name) -> Self { Self::$name(body.into()) } } )*
     };
 }
 
@@ -128,6 +129,15 @@ macro_rules! wire_struct {
                     .finish()
             }
         }
+    };
+}
+
+macro_rules! variant {
+    ($name:ident) => {
+        $name
+    };
+    ($name:ident boxed) => {
+        ::alloc::boxed::Box<$name>
     };
 }
 

@@ -9,6 +9,7 @@ mod conversation;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::fmt;
 
 use crate::class::{Class, Declared, Record};
@@ -309,7 +310,7 @@ bodies! {
         9 [uint64] max: u64;
     }
     /// What a device is told of a call. Which fields a notice has is in the specification.
-    CallNotice = 66 {
+    CallNotice = 66 boxed {
         /// The call.
         1 [uint64] call: u64 as "crate::text::id";
         /// Which notice.

@@ -118,7 +118,7 @@ impl Client {
                 name("user", &user)?;
                 PeerSignal::Presence { user, state: PresenceState(state), seen_ms }
             }
-            Body::CallNotice(body) => match Self::call_notice(body) {
+            Body::CallNotice(body) => match Self::call_notice(*body) {
                 Some(signal) => signal,
                 // Of a later version: nothing that this client could act on.
                 None => return Ok(()),
