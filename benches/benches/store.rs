@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Store};
+use im_server::store::{Append, ConversationKey, EntryKind, FjallConfig, FjallStore, NewEntry, Store};
 
 const SIZE: usize = 1024;
 const CONVERSATIONS: u64 = 1000;
@@ -17,8 +17,8 @@ fn content(rng: &mut fastrand::Rng) -> Vec<u8> {
     std::iter::repeat_with(|| rng.u8(..)).take(SIZE).collect()
 }
 
-fn message(conversation: u64, packet_id: u64, content: Vec<u8>) -> NewMessage {
-    NewMessage {
+fn message(conversation: u64, packet_id: u64, content: Vec<u8>) -> NewEntry {
+    NewEntry {
         conversation: ConversationKey::new(format!("c{conversation}")).expect("a short key"),
         members: vec!["ann".into(), "bob".into()],
         from: "ann".into(),
@@ -27,6 +27,7 @@ fn message(conversation: u64, packet_id: u64, content: Vec<u8>) -> NewMessage {
         digest: [1; 32],
         message_id: packet_id,
         time_ms: 1,
+        kind: EntryKind::Message,
         content_type: 1,
         content,
     }

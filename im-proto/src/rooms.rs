@@ -228,6 +228,13 @@ impl Rooms {
         Some(dropped)
     }
 
+    /// So many messages of a room were lost before they came here. False: the connection is not in that room.
+    pub(crate) fn lost(&mut self, room: &Conversation, count: u64) -> bool {
+        let Some(lost) = self.joined.get_mut(room) else { return false };
+        *lost = lost.saturating_add(count);
+        true
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

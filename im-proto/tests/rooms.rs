@@ -145,6 +145,22 @@ fn a_slow_reader_costs_a_bounded_number_of_bytes_and_is_told_what_it_lost() {
     assert_eq!(heard.iter().filter(|(_, dropped)| *dropped > 0).count(), 2, "with the next of its room");
 }
 
+/// A server whose task for the connection had too many waiting tells that as if the connection had dropped them.
+#[test]
+fn what_was_lost_before_it_came_to_the_connection_is_told_with_the_next_message() {
+    let mut pair = online();
+    let (room, other) = (show(1), show(2));
+    join(&mut pair, &room);
+    pair.server.lost_in_room(&room, 3);
+    pair.server.lost_in_room(&room, 4);
+    pair.server.lost_in_room(&other, 9);
+    assert_eq!(pair.server.stats().dropped_room_messages, 7, "a room that it is not in does not count");
+    pair.server.room_message(post(&room, 1, 9)).unwrap();
+    pair.server.room_message(post(&room, 2, 9)).unwrap();
+    pair.settle();
+    assert_eq!(heard(&mut pair), [(1, 7), (2, 0)]);
+}
+
 #[test]
 fn private_messages_go_before_a_busy_room_and_the_room_does_not_starve() {
     let mut pair = online();

@@ -12,9 +12,9 @@ use im_proto::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::client::{SendFailure, Sent, Submission};
+use crate::client::{Call, Outgoing, SendFailure, Sent, Submission};
 use crate::clock::Clock;
-use crate::events::{Event, EventSender};
+use crate::events::{Event, EventSender, RoomMessage};
 use crate::options::Options;
 use crate::transport::{Output, Transport, TransportError, Turn};
 
@@ -22,6 +22,7 @@ use crate::transport::{Output, Transport, TransportError, Turn};
 pub(crate) struct Inputs {
     pub(crate) submissions: mpsc::Receiver<Submission>,
     pub(crate) acks: mpsc::UnboundedReceiver<AckToken>,
+    pub(crate) calls: mpsc::Receiver<Call>,
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct Driver {
 enum Command {
     Submit(Submission),
     Ack(AckToken),
+    Call(Call),
     Close,
 }
 
@@ -63,6 +65,7 @@ impl Inputs {
     async fn next(&mut self, submissions: bool) -> Command {
         tokio::select! {
             Some(token) = self.acks.recv() => Command::Ack(token),
+            Some(call) = self.calls.recv() => Command::Call(call),
             Some(submission) = self.submissions.recv(), if submissions => Command::Submit(submission),
             // An error means that the last handle is gone, which ends the client too.
             _ = self.closing.wait_for(|closing| *closing) => Command::Close,
@@ -252,18 +255,32 @@ impl Driver {
                     // A request whose time is over needs no answer.
                     let _ = self.connection.refuse_request(packet_id, RefusalCode::UNKNOWN_METHOD, reason, None);
                 }
-                // This client says no read positions and no signals, is in no room and asks nothing, and has no events for receipts and
-                // streams yet.
-                ClientEvent::ReadBy { .. }
-                | ClientEvent::DeliveredTo { .. }
-                | ClientEvent::Signal(_)
-                | ClientEvent::SignalRefused { .. }
-                | ClientEvent::CallAnswered { .. }
-                | ClientEvent::RoomJoined { .. }
-                | ClientEvent::RoomRefused { .. }
-                | ClientEvent::RoomLeft { .. }
-                | ClientEvent::RoomMessage { .. }
-                | ClientEvent::StreamOpened { .. }
+                ClientEvent::ReadBy { conversation, user, epoch, up_to } => {
+                    self.events.push(Event::ReadBy { conversation, user, epoch, up_to });
+                }
+                ClientEvent::DeliveredTo { conversation, user, epoch, up_to } => {
+                    self.events.push(Event::DeliveredTo { conversation, user, epoch, up_to });
+                }
+                ClientEvent::Signal(signal) => self.events.push(Event::Signal(signal)),
+                ClientEvent::SignalRefused { packet_id, code, reason, retry_after } => {
+                    self.events.push(Event::SignalRefused { packet_id, code, reason, retry_after });
+                }
+                ClientEvent::CallAnswered { packet_id, call, result } => {
+                    self.events.push(Event::CallAnswered { packet_id, call, result });
+                }
+                ClientEvent::RoomJoined { room, .. } => self.events.push(Event::RoomJoined { room }),
+                ClientEvent::RoomRefused { room, code, reason, retry_after, .. } => {
+                    self.events.push(Event::RoomRefused { room, code, reason, retry_after });
+                }
+                ClientEvent::RoomLeft { room, exit, reason } => {
+                    self.events.push(Event::RoomLeft { room, exit, reason });
+                }
+                ClientEvent::RoomMessage { room, from, message_id, time_ms, content_type, content, dropped } => {
+                    let message = RoomMessage { room, from, message_id, time_ms, content_type, content, dropped };
+                    self.events.push(Event::RoomMessage(message));
+                }
+                // This client asks nothing, and has no events for streams yet.
+                ClientEvent::StreamOpened { .. }
                 | ClientEvent::StreamDelta { .. }
                 | ClientEvent::StreamBroken { .. }
                 | ClientEvent::StreamEnded { .. }
@@ -287,6 +304,7 @@ impl Driver {
         match command {
             Command::Submit(submission) => self.submit(submission),
             Command::Ack(token) => self.connection.ack(token),
+            Command::Call(call) => call(&mut self.connection),
             Command::Close => {
                 // What was acked before goes out before the close packet.
                 while let Ok(token) = self.inputs.acks.try_recv() {
@@ -300,17 +318,25 @@ impl Driver {
 
     fn submit(&mut self, submission: Submission) {
         let Submission { message, outcome } = submission;
-        match self.connection.send(self.clock.now(), message) {
+        let (connection, now) = (&mut self.connection, self.clock.now());
+        let taken = match message {
+            Outgoing::Message(message) => {
+                connection.send(now, message).map_err(|error| failed(error, Outgoing::Message))
+            }
+            Outgoing::Command(command) => {
+                connection.command(now, command).map_err(|error| failed(error, Outgoing::Command))
+            }
+            Outgoing::Sealed(message) => {
+                connection.send_sealed(now, message).map_err(|error| failed(error, Outgoing::Sealed))
+            }
+        };
+        match taken {
             Ok(packet_id) => {
                 self.waiting.insert(packet_id, outcome);
             }
-            Err(SendError::Blocked(message)) => self.blocked = Some(Submission { message, outcome }),
-            Err(SendError::TooLarge { max, .. }) => drop(outcome.send(Err(SendFailure::TooLarge { max }))),
-            Err(SendError::InvalidTarget(_)) => drop(outcome.send(Err(SendFailure::InvalidTarget))),
-            Err(error) => {
-                let refused = SendFailure::Refused { code: RefusalCode::INVALID, reason: error.to_string() };
-                drop(outcome.send(Err(refused)));
-            }
+            Err(NotQueued::Blocked(message)) => self.blocked = Some(Submission { message, outcome }),
+            // Who does not wait any more need not be told.
+            Err(NotQueued::Failed(failure)) => drop(outcome.send(Err(failure))),
         }
     }
 
@@ -318,6 +344,26 @@ impl Driver {
     fn unblock(&mut self) {
         if let Some(submission) = self.blocked.take() {
             self.submit(submission);
+        }
+    }
+}
+
+/// Why the outbox did not take something.
+enum NotQueued {
+    /// It is full, and gives it back.
+    Blocked(Outgoing),
+    Failed(SendFailure),
+}
+
+fn failed<M: std::fmt::Debug>(error: SendError<M>, back: fn(M) -> Outgoing) -> NotQueued {
+    match error {
+        SendError::Blocked(message) => NotQueued::Blocked(back(message)),
+        SendError::TooLarge { max, .. } => NotQueued::Failed(SendFailure::TooLarge { max }),
+        SendError::InvalidTarget(_) => NotQueued::Failed(SendFailure::InvalidTarget),
+        SendError::InvalidCommand(_) => NotQueued::Failed(SendFailure::InvalidCommand),
+        other => {
+            let reason = other.to_string();
+            NotQueued::Failed(SendFailure::Refused { code: RefusalCode::INVALID, reason })
         }
     }
 }

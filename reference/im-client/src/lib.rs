@@ -12,13 +12,14 @@ mod options;
 mod transport;
 mod url;
 
-pub use client::{Client, Pending, SendFailure, Sent};
-pub use events::{Event, Events};
+pub use client::{Client, NotTaken, Pending, SendFailure, Sent};
+pub use events::{Event, Events, RoomMessage};
 pub use options::Options;
 pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{
-    AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, ConfigError, Conversation, Credentials,
-    Delivery, Entry, FormatId, Message, Negotiated, PacketId, RefusalCode, ReloadReason, ServerPublicKey, SuiteId,
-    content_type,
+    AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, Command, ConfigError, Conversation,
+    Credentials, Delivery, Entry, FormatId, Message, Negotiated, PacketId, PeerSignal, PresenceState, ReadError,
+    RefusalCode, ReloadReason, RoomError, RoomExit, SealedMessage, SealedParts, ServerPublicKey, Signal, SignalError,
+    SuiteId, call, content_type,
 };

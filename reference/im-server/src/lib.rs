@@ -5,8 +5,12 @@
 )]
 
 pub mod auth;
+mod broadcast;
+mod calls;
 mod clock;
 mod conversation;
+mod directory;
+mod groups;
 mod http;
 mod hub;
 mod limits;
@@ -17,4 +21,9 @@ pub mod store;
 mod tickets;
 mod transport;
 
+pub use broadcast::BroadcastError;
+pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
+pub use groups::{GroupError, Groups};
+pub use im_proto::policy::{DeviceKind, DevicePolicy};
+pub use im_proto::rights::{MemberRole, RightsPolicy};
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};

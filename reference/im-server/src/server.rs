@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use axum::Router;
 use im_codec::Snowflake;
+use im_proto::call::CallLimits;
+use im_proto::policy::{DeviceKind, DevicePolicy};
+use im_proto::rights::RightsPolicy;
 use im_proto::{ConfigError, RUSTCRYPTO, ServerConfig, ServerKey, ServerPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Authenticator;
+use crate::broadcast::{self, BroadcastError};
+use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::directory::{Directory, StoredGroups};
+use crate::groups::Groups;
 use crate::hub::Hub;
 use crate::limits::Slots;
 use crate::session::Services;
@@ -68,6 +75,11 @@ impl Shared {
 pub struct ServerBuilder {
     store: Arc<dyn Store>,
     authenticator: Arc<dyn Authenticator>,
+    directory: Option<Arc<dyn Directory>>,
+    rights: RightsPolicy,
+    devices: DevicePolicy,
+    device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
+    channels: Vec<String>,
     config: ServerConfig,
     node: u16,
     connections: u32,
@@ -107,6 +119,11 @@ impl Server {
         ServerBuilder {
             store,
             authenticator,
+            directory: None,
+            rights: RightsPolicy::default(),
+            devices: DevicePolicy::default(),
+            device_kind: Box::new(|_| DeviceKind(0)),
+            channels: Vec::new(),
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
             connections: 10_000,
@@ -119,6 +136,41 @@ impl Server {
     /// The key that clients pin.
     pub fn public_key(&self) -> ServerPublicKey {
         self.shared.public_key
+    }
+
+    #[cfg(test)]
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.shared.services.clone()
+    }
+
+    /// The groups of this server.
+    pub fn groups(&self) -> Groups {
+        let Services { store, hub, .. } = &*self.shared.services;
+        Groups { store: store.clone(), hub: hub.clone() }
+    }
+
+    /// Says something to every user: those that are online at once, the others when they come. It is one entry of the
+    /// channel's log, whatever the number of users. `from` is the name that it comes from. Gives its seq, when it is durable.
+    ///
+    /// ```no_run
+    /// # async fn example(server: &im_server::Server) -> Result<(), im_server::BroadcastError> {
+    /// let text = im_proto::content_type::TEXT;
+    /// server.broadcast("news", "service", text, "we restart at noon".into()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`]; only after [`BroadcastError::Unknown`] it may have been said.
+    pub async fn broadcast(
+        &self,
+        channel: &str,
+        from: &str,
+        content_type: u32,
+        content: Vec<u8>,
+    ) -> Result<u64, BroadcastError> {
+        broadcast::say(&self.shared.services, channel, from, content_type, content).await
     }
 
     /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
@@ -174,6 +226,41 @@ impl ServerBuilder {
         self
     }
 
+    /// Who may write, watch and come in. Default [`StoredGroups`] of the server's store.
+    pub fn directory(mut self, directory: Arc<dyn Directory>) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// For how long messages may be recalled and edited. Default 5 minutes, and a day.
+    pub fn rights(mut self, rights: RightsPolicy) -> Self {
+        self.rights = rights;
+        self
+    }
+
+    /// How many devices of a user may be online, of which kinds, and who has to go. `kind` tells a device's kind from its
+    /// name, which the login proves. Default five devices of one kind, where the oldest goes.
+    ///
+    /// ```no_run
+    /// use im_server::{DeviceKind, DevicePolicy};
+    /// # fn example(builder: im_server::ServerBuilder) -> im_server::ServerBuilder {
+    /// let phone = DeviceKind(1);
+    /// let policy = DevicePolicy { of_kind: [(phone, 1)].into(), ..DevicePolicy::default() };
+    /// builder.devices(policy, move |device| if device.starts_with("phone") { phone } else { DeviceKind(0) })
+    /// # }
+    /// ```
+    pub fn devices(mut self, policy: DevicePolicy, kind: impl Fn(&str) -> DeviceKind + Send + Sync + 'static) -> Self {
+        (self.devices, self.device_kind) = (policy, Box::new(kind));
+        self
+    }
+
+    /// Broadcasts of this server: every user reads each of them, from its first login on, and only
+    /// [`Server::broadcast`] writes there. Default none. What is no valid name is left out.
+    pub fn broadcasts(mut self, channels: impl IntoIterator<Item = String>) -> Self {
+        self.channels.extend(channels);
+        self
+    }
+
     /// The node's number in message ids, 0 to 1023; servers that share a store need different ones. Default 0.
     pub fn node(mut self, node: u16) -> Self {
         self.node = node;
@@ -212,9 +299,14 @@ impl ServerBuilder {
         let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
+            directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(self.store.clone()))),
+            rights: self.rights,
+            device_kind: self.device_kind,
             store: self.store,
             authenticator: self.authenticator,
-            hub: Arc::new(Hub::default()),
+            hub: Arc::new(Hub::new(self.devices)),
+            calls: Calls::new(CallLimits::default()),
+            channels: self.channels.iter().filter_map(|channel| broadcast::key(channel)).collect(),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
             tickets: Tickets::new(),

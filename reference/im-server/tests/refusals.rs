@@ -1,81 +1,57 @@
-//! What this server does not do yet is refused by name, and the session goes on.
-#![allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
+//! What nobody may do, and what this server does not do, is refused by name, and the session goes on.
 
 mod common;
 
-use common::TestServer;
-use im_proto::{
-    ClientEvent, Command, Conversation, Message, PacketId, RefusalCode, Request, RequestFailure, SealedMessage,
-    SealedParts, Signal, call,
-};
+use common::{Peer, TestServer};
+use im_proto::{Command, Conversation, Message, RefusalCode, Request, SealedMessage, SealedParts, Signal};
 
-/// The refusal of this packet, past everything else.
-async fn refusal(client: &mut common::Peer, id: PacketId) -> (RefusalCode, String) {
-    loop {
-        match client.event().await {
-            ClientEvent::Refused { packet_id, code, reason }
-            | ClientEvent::SignalRefused { packet_id, code, reason, .. }
-            | ClientEvent::RoomRefused { packet_id, code, reason, .. }
-            | ClientEvent::StreamRefused { stream: packet_id, code, reason, .. }
-            | ClientEvent::RequestFailed { packet_id, failure: RequestFailure::Refused { code, reason, .. } }
-                if packet_id == id =>
-            {
-                return (code, reason);
-            }
-            _ => {}
-        }
-    }
+async fn is_refused(client: &mut Peer, id: im_proto::PacketId, code: RefusalCode, word: &str) {
+    let (got, reason) = client.refused(id).await;
+    assert!(got == code && reason.contains(word), "{got}: {reason}, not {code}: {word}");
 }
 
 #[tokio::test]
-async fn groups_rooms_broadcasts_commands_and_signals_are_refused_by_name() {
+async fn what_nobody_may_do_is_refused_by_name() {
     let server = TestServer::start().await;
     let mut alice = server.online("alice", "phone").await;
     let now = alice.now();
+    let group = Conversation::group("team");
     for (to, code, word) in [
-        (Conversation::group("team"), RefusalCode::INVALID, "private conversations"),
-        (Conversation::room("show"), RefusalCode::INVALID, "private conversations"),
+        (group.clone(), RefusalCode::FORBIDDEN, "not a member"),
+        (Conversation::room("show"), RefusalCode::FORBIDDEN, "join it first"),
         (Conversation::broadcast("news"), RefusalCode::FORBIDDEN, "broadcast"),
         (Conversation { kind: 9, id: "x".into() }, RefusalCode::INVALID, "kind 9"),
     ] {
         let id = alice.connection.send(now, Message { to, ..Message::text("", "hi") }).unwrap();
-        let (got, reason) = refusal(&mut alice, id).await;
-        assert!(got == code && reason.contains(word), "{got}: {reason}");
+        is_refused(&mut alice, id, code, word).await;
     }
-    for command in [
-        Command::recall(Conversation::private("bob"), 1),
-        Command::edit(Conversation::private("bob"), 1, "better"),
-        Command::react(Conversation::private("bob"), 1, "👍"),
-    ] {
-        let id = alice.connection.command(now, command).unwrap();
-        let (code, reason) = refusal(&mut alice, id).await;
-        assert!(code == RefusalCode::INVALID && reason.contains("recalled, edited or reacted"), "{code}: {reason}");
-    }
-    let hang_up = call::CallSignal::Private(call::PrivateSignal::HangUp);
-    for signal in [
-        Signal::Typing { conversation: Conversation::private("bob"), on: true },
-        Signal::Watch { user: "bob".into(), on: true },
-        Signal::Call { call: call::CallId(7), signal: hang_up },
-    ] {
-        let id = alice.connection.signal(signal).unwrap();
-        let (code, reason) = refusal(&mut alice, id).await;
-        assert!(code == RefusalCode::INVALID && reason.contains("signals"), "{code}: {reason}");
+    for command in [Command::recall(group.clone(), 1), Command::react(group.clone(), 1, "👍")] {
+        let id = alice.command(command);
+        is_refused(&mut alice, id, RefusalCode::FORBIDDEN, "not a member").await;
     }
     let bob = Conversation::private("bob");
-    let parts = SealedParts::new(&[("bob", "desk", "x")]).unwrap();
-    let sealed = SealedMessage { to: bob.clone(), content_type: 1, parts };
-    for word in ["sealed", "rooms", "streams"] {
-        let id = match word {
-            "sealed" => alice.connection.send_sealed(now, sealed.clone()).unwrap(),
-            "rooms" => alice.connection.join_room(&Conversation::room("show")).unwrap(),
-            _ => alice.connection.open_stream(&bob, 1).unwrap(),
-        };
-        let (code, reason) = refusal(&mut alice, id).await;
-        assert!(code == RefusalCode::INVALID && reason.contains(word), "{code}: {reason}");
+    for command in [Command::recall(bob.clone(), 1), Command::edit(bob.clone(), 1, "better")] {
+        let id = alice.command(command);
+        is_refused(&mut alice, id, RefusalCode::NO_TARGET, "no such message").await;
     }
+    let parts = SealedParts::new(&[("bob", "desk", "x")]).unwrap();
+    let sealed = SealedMessage { to: group.clone(), content_type: 1, parts };
+    let id = alice.connection.send_sealed(now, sealed).unwrap();
+    is_refused(&mut alice, id, RefusalCode::FORBIDDEN, "not a member").await;
+    let id = alice.connection.signal(Signal::Typing { conversation: group, on: true }).unwrap();
+    is_refused(&mut alice, id, RefusalCode::FORBIDDEN, "group").await;
+    alice.settled().await;
+}
+
+#[tokio::test]
+async fn what_this_server_does_not_do_is_refused_by_name() {
+    let server = TestServer::start().await;
+    let mut alice = server.online("alice", "phone").await;
+    let now = alice.now();
+    let id = alice.connection.open_stream(&Conversation::private("bob"), 1).unwrap();
+    is_refused(&mut alice, id, RefusalCode::INVALID, "streams").await;
     let request = Request::new("time", Vec::new(), std::time::Duration::from_secs(60));
     let id = alice.connection.request(now, &request).unwrap();
-    assert_eq!(refusal(&mut alice, id).await.0, RefusalCode::UNKNOWN_METHOD);
-    alice.send("bob", "still here");
-    assert_eq!(alice.stored().await.1, 1);
+    is_refused(&mut alice, id, RefusalCode::UNKNOWN_METHOD, "requests").await;
+    alice.settled().await;
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Store, StoreError, conformance};
+use im_server::store::{
+    Append, ConversationKey, EntryKind, FjallConfig, FjallStore, NewEntry, Store, StoreError, conformance,
+};
 
-fn message(conversation: &ConversationKey, packet_id: u64, content: Vec<u8>) -> NewMessage {
-    NewMessage {
+fn message(conversation: &ConversationKey, packet_id: u64, content: Vec<u8>) -> NewEntry {
+    NewEntry {
         conversation: conversation.clone(),
         members: vec!["ann".into(), "bob".into()],
         from: "ann".into(),
@@ -14,6 +16,7 @@ fn message(conversation: &ConversationKey, packet_id: u64, content: Vec<u8>) -> 
         digest: [1; 32],
         message_id: packet_id,
         time_ms: 1,
+        kind: EntryKind::Message,
         content_type: 1,
         content,
     }

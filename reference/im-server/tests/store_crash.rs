@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Receipt, Store};
+use im_server::store::{Append, ConversationKey, EntryKind, FjallConfig, FjallStore, NewEntry, Receipt, Store};
 
 const DIRECTORY: &str = "IM_STORE_CRASH_DIR";
 const ROUND: &str = "IM_STORE_CRASH_ROUND";
@@ -26,9 +26,9 @@ fn conversation(n: u64) -> ConversationKey {
 }
 
 /// Everything about a message follows from its round and packet id, so that the parent can send it again.
-fn message(round: u64, packet_id: u64) -> NewMessage {
+fn message(round: u64, packet_id: u64) -> NewEntry {
     let content: Vec<u8> = format!("{round}/{packet_id} ").into_bytes().repeat(1 + packet_id as usize % 40);
-    NewMessage {
+    NewEntry {
         conversation: conversation(packet_id),
         members: vec!["ann".into(), "bob".into()],
         from: "ann".into(),
@@ -37,6 +37,7 @@ fn message(round: u64, packet_id: u64) -> NewMessage {
         digest: [packet_id as u8; 32],
         message_id: round << 32 | packet_id,
         time_ms: packet_id,
+        kind: EntryKind::Message,
         content_type: 1,
         content,
     }

@@ -84,6 +84,14 @@ impl Connection<Server> {
         self.core.stats.dropped_room_messages += self.role.rooms.push(post).ok_or(PostError::NotIn)?;
         Ok(())
     }
+
+    /// So many messages of a room went before they came to this connection, because its task had too many waiting: the next
+    /// one of the room tells the client, as for those that the connection itself drops.
+    pub fn lost_in_room(&mut self, room: &Conversation, count: u64) {
+        if self.role.rooms.lost(room, count) {
+            self.core.stats.dropped_room_messages = self.core.stats.dropped_room_messages.saturating_add(count);
+        }
+    }
 }
 
 impl Server {

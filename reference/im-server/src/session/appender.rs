@@ -1,5 +1,5 @@
-//! One session's way into the log: messages are stored in the order in which they were sent, many under way at once so
-//! that they share a commit, and everybody hears of them even if the session ends first.
+//! One session's way into the log: what it submits is checked and stored in the order in which it was sent, many entries
+//! under way at once so that they share a commit, and everybody hears of them even if the session ends first.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,46 +10,48 @@ use futures_util::{FutureExt, StreamExt};
 use im_proto::{Conversation, PacketId};
 use tokio::sync::mpsc;
 
-use crate::hub::{Hub, Mailbox};
+use super::authorize::authorize;
+use super::{Refusal, Services};
+use crate::hub::{Mailbox, Place};
 use crate::limits::Slot;
-use crate::store::{Append, NewMessage, Store};
+use crate::store::{Append, EntryKind, NewEntry, StoreError};
 
-/// A message on its way.
+/// An entry on its way.
 pub(super) struct Submitted {
     pub(super) to: Conversation,
-    pub(super) message: NewMessage,
+    pub(super) entry: NewEntry,
 }
 
 /// What became of it.
 pub(super) struct Outcome {
     pub(super) packet_id: PacketId,
     pub(super) to: Conversation,
-    pub(super) append: Append,
+    pub(super) result: Result<Append, Refusal>,
 }
 
-/// The session's end of the channels. The number of messages under way is bounded by the connection, which asks for an
+/// The session's end of the channels. The number of entries under way is bounded by the connection, which asks for an
 /// answer to each and takes no more than `send_max` before.
 pub(super) struct Appender {
-    messages: mpsc::UnboundedSender<Submitted>,
+    entries: mpsc::UnboundedSender<Submitted>,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
 
 impl Appender {
     /// Starts a task that works until the session is gone and all is stored. It keeps `slot`, so that a shutdown waits
     /// for it.
-    pub(super) fn start(store: Arc<dyn Store>, hub: Arc<Hub>, own: Arc<Mailbox>, slot: Arc<Slot>) -> Self {
-        let (messages, to_store) = mpsc::unbounded_channel();
+    pub(super) fn start(services: Arc<Services>, own: Arc<Mailbox>, slot: Arc<Slot>) -> Self {
+        let (entries, to_store) = mpsc::unbounded_channel();
         let (answers, outcomes) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            work(store, &hub, &own, to_store, &answers).await;
+            work(&services, &own, to_store, &answers).await;
             drop(slot);
         });
-        Self { messages, outcomes }
+        Self { entries, outcomes }
     }
 
-    pub(super) fn submit(&self, message: Submitted) {
+    pub(super) fn submit(&self, entry: Submitted) {
         // The task lives as long as this sender.
-        let _ = self.messages.send(message);
+        let _ = self.entries.send(entry);
     }
 
     /// Waits for the next outcome. Cancel-safe.
@@ -63,55 +65,106 @@ impl Appender {
 }
 
 async fn work(
-    store: Arc<dyn Store>,
-    hub: &Hub,
+    services: &Arc<Services>,
     own: &Arc<Mailbox>,
-    mut messages: mpsc::UnboundedReceiver<Submitted>,
+    mut entries: mpsc::UnboundedReceiver<Submitted>,
     answers: &mpsc::UnboundedSender<Outcome>,
 ) {
     let mut under_way = FuturesOrdered::<UnderWay>::new();
+    // One at a time: an entry joins the log's queue before the next one is looked at.
+    let mut checking: Option<BoxFuture<'static, (Submitted, Result<(), Refusal>)>> = None;
     let mut open = true;
-    while open || !under_way.is_empty() {
+    while open || checking.is_some() || !under_way.is_empty() {
         tokio::select! {
             biased;
-            Some((from, outcome)) = under_way.next(), if !under_way.is_empty() => {
-                tell(hub, own, &from, &outcome);
-                // The session may be gone; the message is stored all the same.
+            Some((fact, outcome)) = under_way.next(), if !under_way.is_empty() => {
+                tell(services, own, &fact, &outcome);
+                // The session may be gone; the entry is stored all the same.
                 let _ = answers.send(outcome);
             }
-            message = messages.recv(), if open => match message {
-                Some(message) => under_way.push_back(begin(store.clone(), message)),
+            (submitted, allowed) = next(&mut checking) => {
+                checking = None;
+                under_way.push_back(begin(services.clone(), submitted, allowed));
+            }
+            submitted = entries.recv(), if open && checking.is_none() => match submitted {
+                Some(submitted) => checking = Some(check(services.clone(), submitted)),
                 None => open = false,
             },
         }
     }
 }
 
-type UnderWay = BoxFuture<'static, (Arc<str>, Outcome)>;
+async fn next<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
 
-/// Begins an append: the store takes messages in the order of their first polls, so this one is polled here and now. What
-/// waits is polled again, with a waker of its own, before the task sleeps.
-fn begin(store: Arc<dyn Store>, submitted: Submitted) -> UnderWay {
-    let Submitted { to, message } = submitted;
-    let (from, packet_id) = (message.from.clone(), PacketId(message.packet_id));
-    // Unconstrained: otherwise, when the task's budget is used up, a poll does nothing and the order is lost.
-    let mut append = tokio::task::unconstrained(async move { store.append(message).await }).boxed();
-    let early = append.poll_unpin(&mut Context::from_waker(Waker::noop()));
+fn check(services: Arc<Services>, submitted: Submitted) -> BoxFuture<'static, (Submitted, Result<(), Refusal>)> {
     async move {
-        let append = match early {
-            Poll::Ready(append) => append,
-            Poll::Pending => append.await,
-        };
-        (from, Outcome { packet_id, to, append })
+        let allowed = authorize(&services, &submitted).await;
+        (submitted, allowed)
     }
     .boxed()
 }
 
-fn tell(hub: &Hub, own: &Arc<Mailbox>, from: &str, outcome: &Outcome) {
-    match &outcome.append {
-        Append::Stored(receipt) | Append::AlreadyStored(receipt) => {
-            hub.notify_private(from, &outcome.to.id, receipt.seq, own);
+/// What others have to know of an entry.
+struct Fact {
+    from: Arc<str>,
+    kind: EntryKind,
+}
+
+type UnderWay = BoxFuture<'static, (Fact, Outcome)>;
+
+/// Begins an append: the store takes entries in the order of their first polls, so this one is polled here and now. What
+/// waits is polled again, with a waker of its own, before the task sleeps.
+fn begin(services: Arc<Services>, submitted: Submitted, allowed: Result<(), Refusal>) -> UnderWay {
+    let Submitted { to, entry } = submitted;
+    let (fact, packet_id) = (Fact { from: entry.from.clone(), kind: entry.kind }, PacketId(entry.packet_id));
+    // Unconstrained: otherwise, when the task's budget is used up, a poll does nothing and the order is lost.
+    let mut append = tokio::task::unconstrained(async move {
+        match allowed {
+            Ok(()) => Ok(services.store.append(entry).await),
+            Err(refusal) => refused(&services, &entry, refusal).await,
         }
-        Append::Conflict(_) | Append::NotStored(_) | Append::Unknown(_) => {}
+    })
+    .boxed();
+    let early = append.poll_unpin(&mut Context::from_waker(Waker::noop()));
+    async move {
+        let result = match early {
+            Poll::Ready(result) => result,
+            Poll::Pending => append.await,
+        };
+        (fact, Outcome { packet_id, to, result })
+    }
+    .boxed()
+}
+
+/// What was stored before is answered as it was then: a recall that is sent again finds its message recalled, and a member
+/// that was removed since had its message stored.
+async fn refused(services: &Services, entry: &NewEntry, refusal: Refusal) -> Result<Append, Refusal> {
+    match services.store.stored_before(entry).await {
+        Ok(Some(before)) => Ok(before),
+        Ok(None) => Err(refusal),
+        Err(error) => Ok(Append::Unknown(error)),
+    }
+}
+
+fn tell(services: &Services, own: &Arc<Mailbox>, fact: &Fact, outcome: &Outcome) {
+    match &outcome.result {
+        Ok(Append::Stored(receipt) | Append::AlreadyStored(receipt)) => {
+            let place = Place { user: &fact.from, conversation: &outcome.to };
+            if let EntryKind::Recall { about } = fact.kind {
+                services.hub.recalled(place, about);
+            }
+            services.hub.notify(place, receipt.seq, own);
+        }
+        Ok(Append::Conflict(_) | Append::Unknown(_)) | Err(_) => {}
+        Ok(Append::NotStored(error)) => {
+            if !matches!(error, StoreError::TooManyEdits) {
+                tracing::error!(%error, "an entry was not stored");
+            }
+        }
     }
 }

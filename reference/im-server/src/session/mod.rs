@@ -1,30 +1,45 @@
 //! One session: the loop that carries bytes between a transport and a [`Connection`], and the connection's questions to
-//! the authenticator and the store. The same for every transport.
+//! the authenticator, the directory and the store. The same for every transport.
 //!
 //! It reads what is there, feeds all of it, gathers all output up to a cap, and flushes once. While output waits for a
 //! slow peer it reads nothing more and asks the store for nothing more, so memory per session is bounded: one packet and
 //! one read of input, [`OUTPUT`] and one packet of output, and what `ServerConfig` states for the connection.
 
 mod appender;
+mod authorize;
 mod events;
+mod jobs;
+mod live;
 mod questions;
+mod submission;
+#[cfg(test)]
+mod tests;
+mod wakes;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use im_codec::Snowflake;
-use im_proto::{Arrival, CloseCode, Closed, Connection, Entropy, Instant, Server, ServerConfig, encode_plain_close};
+use im_proto::policy::DeviceKind;
+use im_proto::rights::RightsPolicy;
+use im_proto::{
+    Arrival, CloseCode, Closed, Connection, Entropy, Instant, RefusalCode, Server, ServerConfig, encode_plain_close,
+};
 use tokio::sync::watch;
 
 use self::appender::{Appender, Outcome};
+use self::jobs::{Done, Jobs, Retelling};
 use self::questions::{Answer, Device, Questions};
 use crate::auth::{AuthError, Authenticator};
+use crate::calls::Calls;
 use crate::clock::{self, Clock};
+use crate::directory::Directory;
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::Slot;
-use crate::store::Store;
+use crate::store::{ConversationKey, Store};
 use crate::tickets::Tickets;
 use crate::transport::{Input, Transport};
 
@@ -40,12 +55,48 @@ pub(crate) struct Services {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) rights: RightsPolicy,
+    pub(crate) device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) calls: Calls,
+    /// Broadcasts that every user reads.
+    pub(crate) channels: Arc<[ConversationKey]>,
     pub(crate) ids: Mutex<Snowflake>,
     pub(crate) clock: Clock,
     pub(crate) tickets: Tickets,
     /// True when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
+}
+
+/// Why something is not done, for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    code: RefusalCode,
+    reason: Cow<'static, str>,
+    /// The same may be done later.
+    retry: bool,
+}
+
+impl Refusal {
+    /// For people.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn new(code: RefusalCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into(), retry: false }
+    }
+
+    /// Nothing is wrong with it: the server cannot do it now.
+    fn later(reason: &'static str) -> Self {
+        Self { retry: true, ..Self::new(RefusalCode::STORE, reason) }
+    }
+
+    /// When the same may be asked again, for what has no retry of its own.
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry.then_some(Duration::from_secs(1))
+    }
 }
 
 /// Whom a session serves, once it is logged in.
@@ -83,6 +134,8 @@ struct Session<T> {
     login: Option<Login>,
     member: Option<Member>,
     questions: Questions,
+    jobs: Jobs,
+    retelling: Retelling,
     /// Messages that wait for the store.
     unanswered: usize,
     stopping: watch::Receiver<bool>,
@@ -115,6 +168,7 @@ enum Wake {
     Login(Entrant, Result<Arc<str>, AuthError>),
     Stored(Outcome),
     Answer(Answer),
+    Done(Done),
     Mail(Mail),
     Stopping,
     Timer,
@@ -142,24 +196,7 @@ pub(crate) async fn drive<T: Transport>(
             return refuse(transport, CloseCode::INTERNAL, "the server has no random numbers: come back later").await;
         }
     };
-    let session = Session {
-        questions: Questions::new(services.store.clone()),
-        stopping: services.stopping.subscribe(),
-        services,
-        slot,
-        peer,
-        transport,
-        connection,
-        input: Vec::new(),
-        output: Output::default(),
-        negotiated: None,
-        login: None,
-        member: None,
-        unanswered: 0,
-        drain_until: None,
-        closed: None,
-    };
-    session.run().await;
+    Session::new(transport, services, slot, peer, connection).run().await;
 }
 
 /// Answers a peer that is not served with a close packet in the clear.
@@ -180,6 +217,34 @@ pub(crate) async fn refuse<T: Transport>(mut transport: T, code: CloseCode, reas
 }
 
 impl<T: Transport> Session<T> {
+    fn new(
+        transport: T,
+        services: Arc<Services>,
+        slot: Arc<Slot>,
+        peer: Option<SocketAddr>,
+        connection: Connection<Server>,
+    ) -> Self {
+        Self {
+            questions: Questions::new(services.store.clone()),
+            jobs: Jobs::default(),
+            retelling: Retelling::Idle,
+            stopping: services.stopping.subscribe(),
+            services,
+            slot,
+            peer,
+            transport,
+            connection,
+            input: Vec::new(),
+            output: Output::default(),
+            negotiated: None,
+            login: None,
+            member: None,
+            unanswered: 0,
+            drain_until: None,
+            closed: None,
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let now = self.services.clock.now();
@@ -187,9 +252,9 @@ impl<T: Transport> Session<T> {
             self.fill(now);
             if let Some(closed) = self.closed.take_if(|_| self.output.is_empty()) {
                 self.log_end(&closed);
-                let Self { member, questions, transport, .. } = self;
+                let Self { member, questions, transport, services, .. } = self;
                 if let Some(member) = member {
-                    questions.finish(&member.device).await;
+                    questions.finish(&member.device, &services.hub).await;
                     // The device's place is free before the goodbye.
                 }
                 return transport.close(closed.code, &closed.reason).await;
@@ -197,11 +262,12 @@ impl<T: Transport> Session<T> {
             if let Some(member) = &self.member {
                 self.questions.start(&member.device, !self.output.is_empty());
             }
+            self.retell();
             let wake = self.wait(now).await;
             let now = self.services.clock.now();
             if self.handle(now, wake).is_break() {
                 if let Some(member) = self.member {
-                    self.questions.finish(&member.device).await;
+                    self.questions.finish(&member.device, &self.services.hub).await;
                 }
                 return;
             }
@@ -232,7 +298,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn may_feed(&self) -> bool {
-        self.output.is_empty() && self.drain_until.is_none() && self.questions.has_room()
+        self.output.is_empty() && self.drain_until.is_none() && self.questions.has_room() && self.jobs.has_room()
     }
 
     /// Gathers output, if the last one is out.
@@ -243,6 +309,7 @@ impl<T: Transport> Session<T> {
         if self.drain_until.is_some_and(|until| self.unanswered == 0 || until <= now) {
             self.connection.close(now, CloseCode::GOING_AWAY, "the server stops or restarts: come back later");
         }
+        self.redact(now);
         let max = self.connection.max_transmit();
         while self.output.bytes.len() < OUTPUT
             && self.connection.poll_transmit(now, &mut self.output.bytes, max).is_some()
@@ -265,7 +332,7 @@ impl<T: Transport> Session<T> {
         let due = self.due(now);
         let may_read = self.may_feed() && self.connection.wants_read();
         let stopping_known = self.drain_until.is_some();
-        let Self { transport, input, output, login, member, questions, stopping, .. } = self;
+        let Self { transport, input, output, login, member, questions, jobs, stopping, .. } = self;
         tokio::select! {
             wake = transmit_or_read(transport, output, input, may_read) => wake,
             (request, result) = async {
@@ -284,6 +351,7 @@ impl<T: Transport> Session<T> {
                 }
             } => wake,
             answer = questions.next() => Wake::Answer(answer),
+            done = jobs.next() => Wake::Done(done),
             () = stopped(stopping), if !stopping_known => Wake::Stopping,
             () = async {
                 match due {

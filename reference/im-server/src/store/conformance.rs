@@ -15,12 +15,18 @@
 //! # }
 //! ```
 
+mod commands;
 mod delivery;
 mod log;
+mod members;
 
 use std::sync::Arc;
 
-use super::{Append, ConversationKey, NewMessage, Receipt, Store, StoreError, StoredMessage};
+use im_proto::rights::MemberRole;
+
+use super::{
+    Append, ConversationKey, EntryKind, MemberChange, NewEntry, Receipt, Standing, Store, StoreError, StoredEntry,
+};
 
 /// A rule that a store broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +77,18 @@ where
         "members-of-a-new-conversation" => delivery::members_of_a_new_conversation,
         "cursor" => delivery::cursor,
         "only-acks-move-a-cursor" => delivery::only_acks,
+        "kinds-of-entries" => commands::kinds,
+        "recalled-content-is-gone" => commands::recalled,
+        "recalls-and-edits-in-flight" => commands::in_flight,
+        "a-recall-of-no-message" => commands::recall_of_nothing,
+        "edits-are-bounded" => commands::edits_are_bounded,
+        "stored-before" => commands::stored_before,
+        "group-members" => members::group,
+        "a-member-sees-what-came-after-it-joined" => members::since,
+        "pages-of-members-and-conversations" => members::pages,
+        "the-banned-and-strangers-have-nothing" => members::banned,
+        "read-positions" => members::read_positions,
+        "another-epoch-moves-nothing" => members::other_epoch,
         "close" => delivery::close,
     }
     let case = "reopen";
@@ -94,7 +112,14 @@ where
     for packet_id in 1..=5 {
         stored(&*store, &c, packet_id).await?;
     }
-    done(store.advance("bob", "desk", &c, 3).await)?;
+    advance(&*store, "bob", "desk", &c, 3).await?;
+    let epoch = done(store.head(&c).await)?.epoch;
+    let positions = done(store.mark_read("bob", &c, epoch, 2).await)?;
+    let recall = NewEntry { kind: EntryKind::Recall { about: 1 }, content: Vec::new(), ..message(&c, 50) };
+    append(&*store, recall).await?;
+    let change = MemberChange { user: "eve".into(), standing: Some(Standing::of(MemberRole::Admin)) };
+    done(store.set_members(&c, vec![change]).await)?;
+    let members = done(store.members(&c, None, 9).await)?;
     let (log, head) = (all(&*store, &c).await?, done(store.head(&c).await)?);
     let unread = done(store.unread("bob", "desk", None, 9).await)?;
     done(store.close().await)?;
@@ -105,11 +130,13 @@ where
     same("the head and its epoch", &done(store.head(&c).await)?, &head)?;
     same("the cursor", &done(store.cursor("bob", "desk", &c).await)?, &3)?;
     same("the unread conversations", &done(store.unread("bob", "desk", None, 9).await)?, &unread)?;
+    same("the read position", &done(store.positions("bob", &c).await)?, &positions)?;
+    same("the members", &done(store.members(&c, None, 9).await)?, &members)?;
     let retry = store.append(message(&c, 2)).await;
     if !matches!(retry, Append::AlreadyStored(receipt) if receipt.seq == 2) {
         return Err(format!("a retry after reopening gave {retry:?}"));
     }
-    same("the next seq", &stored(&*store, &c, 6).await?.seq, &6)?;
+    same("the next seq", &stored(&*store, &c, 6).await?.seq, &7)?;
     done(store.close().await)
 }
 
@@ -118,12 +145,12 @@ fn key(name: &str) -> Checked<ConversationKey> {
 }
 
 /// A message from ann's phone to bob.
-fn message(conversation: &ConversationKey, packet_id: u64) -> NewMessage {
+fn message(conversation: &ConversationKey, packet_id: u64) -> NewEntry {
     let mut digest = [0; 32];
     for (to, from) in digest.iter_mut().zip(packet_id.to_be_bytes()) {
         *to = from;
     }
-    NewMessage {
+    NewEntry {
         conversation: conversation.clone(),
         members: vec!["ann".into(), "bob".into()],
         from: "ann".into(),
@@ -132,6 +159,7 @@ fn message(conversation: &ConversationKey, packet_id: u64) -> NewMessage {
         digest,
         message_id: packet_id.wrapping_add(1000),
         time_ms: packet_id.wrapping_add(1_700_000_000_000),
+        kind: EntryKind::Message,
         content_type: 1,
         content: format!("message {packet_id}").into_bytes(),
     }
@@ -141,7 +169,7 @@ async fn stored(store: &dyn Store, conversation: &ConversationKey, packet_id: u6
     append(store, message(conversation, packet_id)).await
 }
 
-async fn append(store: &dyn Store, message: NewMessage) -> Checked<Receipt> {
+async fn append(store: &dyn Store, message: NewEntry) -> Checked<Receipt> {
     let outcome = store.append(message).await;
     if let Append::Stored(receipt) = outcome {
         Ok(receipt)
@@ -151,8 +179,8 @@ async fn append(store: &dyn Store, message: NewMessage) -> Checked<Receipt> {
 }
 
 /// The whole log, in pages of odd sizes; checks that each page ascends without a hole.
-async fn all(store: &dyn Store, conversation: &ConversationKey) -> Checked<Vec<StoredMessage>> {
-    let mut log: Vec<StoredMessage> = Vec::new();
+async fn all(store: &dyn Store, conversation: &ConversationKey) -> Checked<Vec<StoredEntry>> {
+    let mut log: Vec<StoredEntry> = Vec::new();
     loop {
         let after = log.len() as u64;
         let page = done(store.read(conversation, after, 7, 1 << 20).await)?;
@@ -164,6 +192,18 @@ async fn all(store: &dyn Store, conversation: &ConversationKey) -> Checked<Vec<S
             log.push(message);
         }
     }
+}
+
+/// Moves a cursor in the log that there is.
+async fn advance(
+    store: &dyn Store,
+    user: &str,
+    device: &str,
+    conversation: &ConversationKey,
+    up_to: u64,
+) -> Checked<u64> {
+    let epoch = done(store.head(conversation).await)?.epoch;
+    done(store.advance(user, device, conversation, epoch, up_to).await)
 }
 
 fn done<T>(result: Result<T, StoreError>) -> Checked<T> {

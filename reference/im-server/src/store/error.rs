@@ -39,6 +39,9 @@ pub enum StoreError {
         /// The most bytes allowed.
         limit: u32,
     },
+    /// The message was edited as often as it may be. Nothing was written.
+    #[error("a message can be edited at most {} times: recall it and send another", super::MAX_EDITS)]
+    TooManyEdits,
     /// The settings cannot work. A mistake of the caller; nothing was opened.
     #[error("the store setting {0} must be greater than zero; leave it out to get the default")]
     Setting(&'static str),

@@ -2,24 +2,26 @@
 
 mod directory;
 mod keys;
+mod read;
 mod record;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use ::fjall::Readable;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use self::{
     directory::Tables,
     keys::Table,
-    writer::{Command, Disk, Writer},
+    writer::{Command, Disk, Reply, Writer},
 };
 use super::{
-    Append, ConversationKey, Head, MAX_NAME_BYTES, NewMessage, Store, StoreError, StoredMessage, Unread, check_name,
+    Append, ConversationKey, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry, Page, Positions, Store,
+    StoreError, StoredEntry, Unread, check_name,
 };
 
 /// What one queued write costs in memory beside its content and member names: three names, keys, rows and channels.
@@ -112,6 +114,20 @@ impl FjallStore {
         self.room.clone().acquire_many_owned(share).await.map_err(|_| StoreError::Closed)
     }
 
+    /// Queues a write that waits for its turn and its room, and waits for the outcome.
+    async fn write<T>(
+        &self,
+        cost: usize,
+        command: impl FnOnce(Reply<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let room = self.room(cost).await?;
+        let (channel, outcome) = oneshot::channel();
+        if self.queue.send(command(Reply { channel, room })).is_err() {
+            return Err(if self.room.is_closed() { StoreError::Closed } else { writer_gone() });
+        }
+        outcome.await.unwrap_or_else(|_| Err(writer_gone()))
+    }
+
     /// Reads on a thread where blocking is allowed.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -129,26 +145,38 @@ fn writer_gone() -> StoreError {
 }
 
 impl Store for FjallStore {
-    fn append(&self, message: NewMessage) -> BoxFuture<'_, Append> {
+    fn append(&self, entry: NewEntry) -> BoxFuture<'_, Append> {
         Box::pin(async move {
-            if let Err(error) = message.check() {
+            if let Err(error) = entry.check() {
                 return Append::NotStored(error);
             }
-            // A member row holds the member's name and the conversation's key.
-            let members: usize = message.members.iter().map(|m| m.len() + MAX_NAME_BYTES).sum();
-            let cost = WRITE_OVERHEAD + message.content.len() + members;
+            // A member costs two rows with its name and the conversation's key.
+            let members: usize = entry.members.iter().map(|m| 2 * (m.len() + MAX_NAME_BYTES)).sum();
+            let cost = WRITE_OVERHEAD + entry.content.len() + members;
             let turn = self.order.lock().await;
             let room = match self.room(cost).await {
                 Ok(room) => room,
                 Err(error) => return Append::NotStored(error),
             };
-            let (reply, outcome) = oneshot::channel();
-            if self.queue.send(Command::Append { message, cost, reply, room }).is_err() {
+            let (channel, outcome) = oneshot::channel();
+            if self.queue.send(Command::Append { entry, cost, reply: Reply { channel, room } }).is_err() {
                 let error = if self.room.is_closed() { StoreError::Closed } else { writer_gone() };
                 return Append::NotStored(error);
             }
             drop(turn);
             outcome.await.unwrap_or_else(|_| Append::Unknown(writer_gone()))
+        })
+    }
+
+    fn stored_before<'a>(&'a self, entry: &'a NewEntry) -> BoxFuture<'a, Result<Option<Append>, StoreError>> {
+        Box::pin(async move {
+            entry.check()?;
+            let key = keys::dedup(&entry.from, &entry.device, entry.packet_id);
+            let found = self.blocking(move |tables| match tables.get(Table::Dedup, &key)? {
+                Some(value) => record::decode_dedup(&key, &value).map(Some),
+                None => Ok(None),
+            });
+            Ok(found.await?.map(|first| first.outcome(entry)))
         })
     }
 
@@ -158,9 +186,27 @@ impl Store for FjallStore {
         after: u64,
         max_messages: usize,
         max_bytes: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredMessage>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredEntry>, StoreError>> {
         let conversation = conversation.clone();
-        Box::pin(self.blocking(move |tables| read(tables, &conversation, after, max_messages, max_bytes)))
+        Box::pin(self.blocking(move |tables| {
+            read::entries(tables, &tables.db.snapshot(), &conversation, after, max_messages, max_bytes)
+        }))
+    }
+
+    fn page(
+        &self,
+        user: &str,
+        device: &str,
+        conversation: &ConversationKey,
+        after: Option<u64>,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        let (user, device, conversation) = (Box::<str>::from(user), Box::<str>::from(device), conversation.clone());
+        Box::pin(self.blocking(move |tables| {
+            check_owner(&user, &device)?;
+            read::page(tables, &user, &device, &conversation, after, (max_messages, max_bytes))
+        }))
     }
 
     fn unread(
@@ -171,15 +217,28 @@ impl Store for FjallStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>> {
         let (user, device, after) = (Box::<str>::from(user), Box::<str>::from(device), after.cloned());
-        Box::pin(self.blocking(move |tables| unread(tables, &user, &device, after.as_ref(), limit)))
+        Box::pin(self.blocking(move |tables| {
+            check_owner(&user, &device)?;
+            read::unread(tables, &user, &device, after.as_ref(), limit)
+        }))
+    }
+
+    fn conversations(
+        &self,
+        user: &str,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ConversationKey>, StoreError>> {
+        let (user, after) = (Box::<str>::from(user), after.cloned());
+        Box::pin(self.blocking(move |tables| {
+            check_name("a user name", &user)?;
+            read::conversations(tables, &user, after.as_ref(), limit)
+        }))
     }
 
     fn head(&self, conversation: &ConversationKey) -> BoxFuture<'_, Result<Head, StoreError>> {
-        let key = keys::head(conversation);
-        Box::pin(self.blocking(move |tables| match tables.get(Table::Heads, &key)? {
-            Some(value) => record::decode_head(&key, &value),
-            None => Ok(Head::default()),
-        }))
+        let conversation = conversation.clone();
+        Box::pin(self.blocking(move |tables| read::head(tables, &tables.db.snapshot(), &conversation)))
     }
 
     fn cursor(
@@ -188,10 +247,12 @@ impl Store for FjallStore {
         device: &str,
         conversation: &ConversationKey,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        let key = check_owner(user, device).map(|()| keys::cursor(user, device, conversation));
+        let (user, device, conversation) = (Box::<str>::from(user), Box::<str>::from(device), conversation.clone());
         Box::pin(self.blocking(move |tables| {
-            let key = key?;
-            tables.get(Table::Cursors, &key)?.map_or(Ok(0), |value| record::decode_cursor(&key, &value))
+            check_owner(&user, &device)?;
+            let snapshot = tables.db.snapshot();
+            let Some(member) = read::member(tables, &snapshot, &user, &conversation)? else { return Ok(0) };
+            read::cursor(tables, &snapshot, &user, &device, &conversation, &member)
         }))
     }
 
@@ -200,20 +261,74 @@ impl Store for FjallStore {
         user: &str,
         device: &str,
         conversation: &ConversationKey,
+        epoch: u64,
         up_to: u64,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
         let checked = check_owner(user, device);
         let (user, device, conversation) = (Box::from(user), Box::from(device), conversation.clone());
         Box::pin(async move {
             checked?;
-            let room = self.room(WRITE_OVERHEAD).await?;
-            let (reply, outcome) = oneshot::channel();
-            let command = Command::Advance { user, device, conversation, up_to, reply, room };
-            if self.queue.send(command).is_err() {
-                return Err(if self.room.is_closed() { StoreError::Closed } else { writer_gone() });
-            }
-            outcome.await.unwrap_or_else(|_| Err(writer_gone()))
+            let command = |reply| Command::Advance { user, device, conversation, epoch, up_to, reply };
+            self.write(WRITE_OVERHEAD, command).await
         })
+    }
+
+    fn mark_read(
+        &self,
+        user: &str,
+        conversation: &ConversationKey,
+        epoch: u64,
+        up_to: u64,
+    ) -> BoxFuture<'_, Result<Positions, StoreError>> {
+        let checked = check_name("a user name", user);
+        let (user, conversation) = (Box::from(user), conversation.clone());
+        Box::pin(async move {
+            checked?;
+            let command = |reply| Command::MarkRead { user, conversation, epoch, up_to, reply };
+            self.write(WRITE_OVERHEAD, command).await
+        })
+    }
+
+    fn positions(&self, user: &str, conversation: &ConversationKey) -> BoxFuture<'_, Result<Positions, StoreError>> {
+        let (user, conversation) = (Box::<str>::from(user), conversation.clone());
+        Box::pin(self.blocking(move |tables| {
+            check_name("a user name", &user)?;
+            read::positions(tables, &tables.db.snapshot(), &user, &conversation)
+        }))
+    }
+
+    fn set_members(
+        &self,
+        conversation: &ConversationKey,
+        changes: Vec<MemberChange>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let conversation = conversation.clone();
+        Box::pin(async move {
+            for change in &changes {
+                check_name("a member name", &change.user)?;
+            }
+            let rows: usize = changes.iter().map(|change| 2 * (change.user.len() + MAX_NAME_BYTES)).sum();
+            let cost = WRITE_OVERHEAD + rows;
+            self.write(cost, |reply| Command::SetMembers { conversation, changes, cost, reply }).await
+        })
+    }
+
+    fn member(&self, user: &str, conversation: &ConversationKey) -> BoxFuture<'_, Result<Option<Member>, StoreError>> {
+        let (user, conversation) = (Box::<str>::from(user), conversation.clone());
+        Box::pin(self.blocking(move |tables| {
+            check_name("a user name", &user)?;
+            read::member(tables, &tables.db.snapshot(), &user, &conversation)
+        }))
+    }
+
+    fn members(
+        &self,
+        conversation: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Members, StoreError>> {
+        let (conversation, after) = (conversation.clone(), after.map(Box::<str>::from));
+        Box::pin(self.blocking(move |tables| read::members(tables, &conversation, after.as_deref(), limit)))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -233,78 +348,4 @@ impl Store for FjallStore {
 fn check_owner(user: &str, device: &str) -> Result<(), StoreError> {
     check_name("a user name", user)?;
     check_name("a device name", device)
-}
-
-fn read(
-    tables: &Tables,
-    conversation: &ConversationKey,
-    after: u64,
-    max_messages: usize,
-    max_bytes: usize,
-) -> Result<Vec<StoredMessage>, StoreError> {
-    let mut messages = Vec::new();
-    let Some(mut expected) = after.checked_add(1) else { return Ok(messages) };
-    let mut bytes = 0_usize;
-    let range = keys::log(conversation, expected)..=keys::log(conversation, u64::MAX);
-    for row in tables.db.snapshot().range(tables.keyspace(Table::Log), range) {
-        let (key, value) = row.into_inner().map_err(directory::engine)?;
-        let message = record::decode_message(&key, &value)?;
-        if message.seq != expected {
-            return Err(StoreError::corrupt(Table::Log.name(), &key, "messages before it are missing"));
-        }
-        bytes = bytes.saturating_add(message.content.len());
-        if !messages.is_empty() && bytes > max_bytes {
-            break;
-        }
-        messages.push(message);
-        if messages.len() >= max_messages {
-            break;
-        }
-        expected = expected.saturating_add(1);
-    }
-    Ok(messages)
-}
-
-fn unread(
-    tables: &Tables,
-    user: &str,
-    device: &str,
-    after: Option<&ConversationKey>,
-    limit: usize,
-) -> Result<Vec<Unread>, StoreError> {
-    check_owner(user, device)?;
-    let mut found = Vec::new();
-    let prefix = keys::members_of(user);
-    let snapshot = tables.db.snapshot();
-    let rows = match after {
-        // Names are UTF-8, so this byte is greater than any of them and the range stays with this user.
-        Some(after) => {
-            let end = [prefix.as_slice(), &[0xff]].concat();
-            snapshot.range(tables.keyspace(Table::Members), keys::member(user, after)..end)
-        }
-        None => snapshot.prefix(tables.keyspace(Table::Members), &prefix),
-    };
-    for row in rows {
-        if found.len() >= limit {
-            break;
-        }
-        let conversation = keys::member_conversation(&row.key().map_err(directory::engine)?, &prefix)?;
-        if Some(&conversation) == after {
-            continue;
-        }
-        let head_key = keys::head(&conversation);
-        let Some(head) = snapshot.get(tables.keyspace(Table::Heads), &head_key).map_err(directory::engine)? else {
-            return Err(StoreError::corrupt(Table::Heads.name(), &head_key, "it is missing"));
-        };
-        let head = record::decode_head(&head_key, &head)?;
-        let cursor_key = keys::cursor(user, device, &conversation);
-        let cursor = match snapshot.get(tables.keyspace(Table::Cursors), &cursor_key).map_err(directory::engine)? {
-            Some(value) => record::decode_cursor(&cursor_key, &value)?,
-            None => 0,
-        };
-        if head.seq > cursor {
-            found.push(Unread { conversation, epoch: head.epoch, head: head.seq, cursor });
-        }
-    }
-    Ok(found)
 }

@@ -1,19 +1,21 @@
 //! Durable message storage: the contract, the embedded store, and the suite that every store must pass.
 //!
 //! ```text
-//!  NewMessage --append--> [ Store ] --> Stored | AlreadyStored | Conflict | NotStored | Unknown
-//!  conversation, after --read-----> messages in ascending seq
-//!  user, device --------unread---> conversations whose head is beyond this device's cursor
-//!  user, device --------advance--> the cursor moves forward, never beyond the head
+//!  NewEntry --append-----------> [ Store ] --> Stored | AlreadyStored | Conflict | NotStored | Unknown
+//!  user, device, after --page---> entries in ascending seq, for somebody who is in the conversation
+//!  user, device --------unread--> conversations whose head is beyond this device's cursor
+//!  user, device --------advance-> the cursor moves forward, never beyond the head
+//!  user ----------------mark_read-> the user's read position, the same for all devices
+//!  conversation --------set_members-> who is in a group
 //! ```
 //!
 //! Each conversation is one log with a dense `seq` from 1: the only order that is promised. A message is one row of that
-//! log, whatever the number of members. [`FjallStore`] is the default; an application that wants a message and its own
+//! log, whatever the number of members; a member costs a row when it joins. [`FjallStore`] is the default; an application that wants a message and its own
 //! row in one transaction implements [`Store`] itself and runs [`conformance`] against it.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use im_server::store::{Append, ConversationKey, FjallConfig, FjallStore, NewMessage, Store};
+//! use im_server::store::{Append, ConversationKey, EntryKind, FjallConfig, FjallStore, NewEntry, Page, Store};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +23,7 @@
 //! let store = FjallStore::open(dir.path(), &FjallConfig::default())?;
 //! let conversation = ConversationKey::new("ann:bob")?;
 //! let outcome = store
-//!     .append(NewMessage {
+//!     .append(NewEntry {
 //!         conversation: conversation.clone(),
 //!         members: vec![Arc::from("ann"), Arc::from("bob")],
 //!         from: Arc::from("ann"),
@@ -30,15 +32,16 @@
 //!         digest: [0; 32],
 //!         message_id: 7,
 //!         time_ms: 1_700_000_000_000,
+//!         kind: EntryKind::Message,
 //!         content_type: 1,
 //!         content: b"hello".to_vec(),
 //!     })
 //!     .await;
 //! assert!(matches!(outcome, Append::Stored(receipt) if receipt.seq == 1));
 //! for unread in store.unread("bob", "desk", None, 100).await? {
-//!     let messages = store.read(&unread.conversation, unread.cursor, 50, 1 << 20).await?;
-//!     assert_eq!(messages.len(), 1);
-//!     store.advance("bob", "desk", &unread.conversation, unread.head).await?;
+//!     let page = store.page("bob", "desk", &unread.conversation, None, 50, 1 << 20).await?;
+//!     assert!(matches!(page, Page::Entries { after: 0, entries, .. } if entries.len() == 1));
+//!     store.advance("bob", "desk", &unread.conversation, unread.epoch, unread.head).await?;
 //! }
 //! store.close().await?;
 //! # Ok(())
@@ -46,22 +49,30 @@
 //! ```
 
 pub mod conformance;
+mod entry;
 mod error;
 mod fjall;
+mod member;
 
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
+pub use self::entry::{EntryKind, NewEntry, Page, StoredEntry};
 pub use self::error::{CorruptRecord, StoreError};
 pub use self::fjall::{FjallConfig, FjallStore};
+pub use self::member::{Member, MemberChange, Positions, Standing};
 
 /// The most bytes in a conversation key, a user name or a device name.
 ///
 /// A key holds at most two names and a number, so this keeps every key far below what engines allow (64 KiB in fjall).
 pub const MAX_NAME_BYTES: usize = 512;
 
-/// The most bytes in one message content. Far above any packet; it bounds one row and one batch.
+/// The most edits of one message; later ones are refused with [`StoreError::TooManyEdits`], so that a recall erases a
+/// bounded number of entries.
+pub const MAX_EDITS: usize = 256;
+
+/// The most bytes in one content. Far above any packet; it bounds one row and one batch.
 pub const MAX_CONTENT_BYTES: usize = 16 << 20;
 
 /// The name of a conversation: opaque to the store, cheap to clone, ordered by its bytes.
@@ -98,62 +109,6 @@ impl fmt::Debug for ConversationKey {
 impl fmt::Display for ConversationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A message to be stored.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewMessage {
-    /// The log it goes to.
-    pub conversation: ConversationKey,
-    /// The users who find the conversation in [`Store::unread`]. Written when the conversation is new, ignored later.
-    pub members: Vec<Arc<str>>,
-    /// The sending user.
-    pub from: Arc<str>,
-    /// The sending device of that user.
-    pub device: Arc<str>,
-    /// The sender's packet id: the same over all retries, unique for this user and device.
-    pub packet_id: u64,
-    /// A digest of target, type and content, computed by the caller; tells a retry from a reused packet id.
-    pub digest: [u8; 32],
-    /// The server's id for the message.
-    pub message_id: u64,
-    /// When the server accepted it, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// The type of the content; opaque to the store.
-    pub content_type: u16,
-    /// At most [`MAX_CONTENT_BYTES`] bytes; opaque to the store, may be empty.
-    pub content: Vec<u8>,
-}
-
-/// Shows lengths only: content does not belong in a log line.
-impl fmt::Debug for NewMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewMessage")
-            .field("packet_id", &self.packet_id)
-            .field("message_id", &self.message_id)
-            .field("content_type", &self.content_type)
-            .field("content_len", &self.content.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl NewMessage {
-    /// Checks all lengths; every store does this before it writes anything.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Length`] naming the first field that is empty or too long.
-    pub fn check(&self) -> Result<(), StoreError> {
-        check_name("a user name", &self.from)?;
-        check_name("a device name", &self.device)?;
-        for member in &self.members {
-            check_name("a member name", member)?;
-        }
-        if self.content.len() > MAX_CONTENT_BYTES {
-            return Err(StoreError::Length { what: "a message content", limit: MAX_CONTENT_BYTES as u32 });
-        }
-        Ok(())
     }
 }
 
@@ -194,40 +149,6 @@ pub enum Append {
     Unknown(StoreError),
 }
 
-/// A message as read from the log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its place in the conversation.
-    pub seq: u64,
-    /// The server's id.
-    pub message_id: u64,
-    /// When the server accepted it, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// The sending user.
-    pub from: Arc<str>,
-    /// The sending device.
-    pub device: Arc<str>,
-    /// The sender's packet id.
-    pub packet_id: u64,
-    /// The type of the content.
-    pub content_type: u16,
-    /// The content.
-    pub content: Vec<u8>,
-}
-
-/// Shows lengths only: content does not belong in a log line.
-impl fmt::Debug for StoredMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredMessage")
-            .field("seq", &self.seq)
-            .field("message_id", &self.message_id)
-            .field("packet_id", &self.packet_id)
-            .field("content_type", &self.content_type)
-            .field("content_len", &self.content.len())
-            .finish_non_exhaustive()
-    }
-}
-
 /// The end of a conversation's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
@@ -251,16 +172,24 @@ pub struct Unread {
     pub cursor: u64,
 }
 
+/// Members of a conversation by name.
+pub type Members = Vec<(Arc<str>, Member)>;
+
 /// A durable message store.
 ///
 /// # Contract
 ///
 /// - **Durable before answered.** [`Append::Stored`] is returned only when a crash of the process and of the machine
-///   would keep the message. A message is visible to reads only when it is durable.
-/// - **Dense.** The messages of a conversation have the seqs 1, 2, 3, …; a message that is not stored leaves no hole.
+///   would keep the entry; the same holds for [`mark_read`](Self::mark_read) and [`set_members`](Self::set_members). An
+///   entry is visible to reads only when it is durable.
+/// - **Dense.** The entries of a conversation have the seqs 1, 2, 3, …; an entry that is not stored leaves no hole.
 /// - **Idempotent.** (user, device, packet id) is stored once; see [`Append`]. It holds inside one batch too.
 /// - **In order.** Appends whose futures are first polled one after the other are stored in that order, however many are
 ///   under way at once.
+/// - **Recalled is gone.** From the moment at which a [recall](EntryKind::Recall) is visible, no read gives the content of
+///   the message that it is about, nor of an edit of it, also of an edit that is stored later. A recall about something
+///   else than a message erases nothing. Who may recall is decided before.
+/// - **Only members.** Who is not in a conversation has no cursor and no position in it, and moves none.
 /// - **Only acks move a cursor.** A device's stream is dense and holds its own messages too, so storing one does not
 ///   count as having it: [`Store::advance`] alone moves a cursor.
 /// - **Bounded.** An implementation limits what it queues, in bytes, and makes callers wait beyond that.
@@ -268,10 +197,14 @@ pub struct Unread {
 /// All methods may be called from many tasks at once, in any order. Dropping the future of a write does not undo it: the
 /// outcome is then as [`Append::Unknown`].
 pub trait Store: Send + Sync + 'static {
-    /// Appends a message to its conversation, which is created if it is new.
-    fn append(&self, message: NewMessage) -> BoxFuture<'_, Append>;
+    /// Appends an entry to its conversation, which is created if it is new.
+    fn append(&self, entry: NewEntry) -> BoxFuture<'_, Append>;
 
-    /// Reads messages with a seq greater than `after`, ascending, up to `max_messages` and `max_bytes` of content; at
+    /// Whether this entry was stored before, and how [`append`](Self::append) would answer it then: for a caller that is
+    /// about to refuse it, because a retry of what was stored must not be refused. Writes nothing.
+    fn stored_before<'a>(&'a self, entry: &'a NewEntry) -> BoxFuture<'a, Result<Option<Append>, StoreError>>;
+
+    /// Reads entries with a seq greater than `after`, ascending, up to `max_messages` and `max_bytes` of content; at
     /// least one if there is any, whatever the limits.
     ///
     /// Errors: [`StoreError::Corrupt`] when a record is damaged or missing, [`StoreError::Engine`].
@@ -281,7 +214,19 @@ pub trait Store: Send + Sync + 'static {
         after: u64,
         max_messages: usize,
         max_bytes: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredMessage>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<StoredEntry>, StoreError>>;
+
+    /// What comes next in the stream of a device: as [`read`](Self::read), after the seq given or else after the device's
+    /// cursor, and only what this user may see.
+    fn page(
+        &self,
+        user: &str,
+        device: &str,
+        conversation: &ConversationKey,
+        after: Option<u64>,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>>;
 
     /// The conversations of `user` whose head is beyond the cursor of `device`, in ascending order of the key's bytes,
     /// at most `limit`. The next page starts `after` the last one of this page.
@@ -295,10 +240,18 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>>;
 
+    /// The conversations that `user` is in and not banned from, in pages as of [`unread`](Self::unread).
+    fn conversations(
+        &self,
+        user: &str,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ConversationKey>, StoreError>>;
+
     /// The end of a conversation's log; zeros if there is no such conversation.
     fn head(&self, conversation: &ConversationKey) -> BoxFuture<'_, Result<Head, StoreError>>;
 
-    /// How far a device has read a conversation; 0 for nothing yet.
+    /// How far a device has read a conversation: not less than where its user came in; 0 for nothing yet.
     fn cursor(
         &self,
         user: &str,
@@ -306,7 +259,8 @@ pub trait Store: Send + Sync + 'static {
         conversation: &ConversationKey,
     ) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Moves a device's cursor forward to `up_to`, but never back and never beyond the head.
+    /// Moves a device's cursor forward to `up_to`, but never back and never beyond the head, and with it the user's
+    /// [`Positions::delivered`]. Gives the cursor as it is then. An `epoch` that is not the log's moves nothing.
     ///
     /// It goes in order with the other writes, but is not forced to disk by itself: a cursor lost in a crash means that
     /// some messages are delivered again, and the receiver drops those.
@@ -315,8 +269,44 @@ pub trait Store: Send + Sync + 'static {
         user: &str,
         device: &str,
         conversation: &ConversationKey,
+        epoch: u64,
         up_to: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// The user has read up to `up_to`: the position moves as a cursor does, and is durable before this answers. Gives the
+    /// user's positions as they are then, whatever `epoch` was named.
+    fn mark_read(
+        &self,
+        user: &str,
+        conversation: &ConversationKey,
+        epoch: u64,
+        up_to: u64,
+    ) -> BoxFuture<'_, Result<Positions, StoreError>>;
+
+    /// How far a user is in a conversation.
+    fn positions(&self, user: &str, conversation: &ConversationKey) -> BoxFuture<'_, Result<Positions, StoreError>>;
+
+    /// Changes who is in a conversation, all or nothing, and creates it if it is new. Who is new comes in at the head of the
+    /// log; who was in already stays where it was.
+    ///
+    /// Costs two rows for each change. Whoever changes many members at once does it in several calls.
+    fn set_members(
+        &self,
+        conversation: &ConversationKey,
+        changes: Vec<MemberChange>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What a user is in a conversation; `None` for somebody who is not in it.
+    fn member(&self, user: &str, conversation: &ConversationKey) -> BoxFuture<'_, Result<Option<Member>, StoreError>>;
+
+    /// Who is in a conversation, the banned included, in ascending order of the name's bytes, at most `limit`. The next
+    /// page starts `after` the last one of this page.
+    fn members(
+        &self,
+        conversation: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Members, StoreError>>;
 
     /// Writes what is queued, forces it to disk and stops the writer. Later writes are refused with
     /// [`StoreError::Closed`]; reads still work. Closing again does nothing.

@@ -1,6 +1,7 @@
 //! A server on a free loopback port, and peers that drive the protocol's own client over real sockets.
 #![allow(dead_code, unreachable_pub, reason = "every test uses its part")]
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use im_proto::{
-    Client, ClientConfig, ClientEvent, Closed, Connection, Credentials, Delivery, Entropy, Instant, Message, PacketId,
-    RUSTCRYPTO, ServerKey, ServerPublicKey,
+    Client, ClientConfig, ClientEvent, Closed, Command, Connection, Conversation, Credentials, Delivery, Entropy,
+    Entry, Instant, Message, PacketId, PeerSignal, RUSTCRYPTO, RefusalCode, RequestFailure, ServerKey, ServerPublicKey,
 };
 use im_server::auth::{Authenticator, OpenLoopback};
 use im_server::store::{FjallConfig, FjallStore, Store};
@@ -89,6 +90,7 @@ pub struct Peer {
     input: Vec<u8>,
     /// WebSocket close code of the server.
     pub ws_close: Option<u16>,
+    pub user: String,
 }
 
 impl Peer {
@@ -98,8 +100,10 @@ impl Peer {
     }
 
     pub fn configured(config: ClientConfig, seed: u64) -> Self {
+        let user = config.credentials.user.clone();
         let connection = Connection::client(config, seed).unwrap();
-        Self { connection, wire: Wire::None, start: std::time::Instant::now(), input: Vec::new(), ws_close: None }
+        let start = std::time::Instant::now();
+        Self { connection, wire: Wire::None, start, input: Vec::new(), ws_close: None, user }
     }
 
     pub fn now(&self) -> Instant {
@@ -193,9 +197,102 @@ impl Peer {
         self.connection.send(now, Message::text(to, text)).unwrap()
     }
 
+    /// The next event that is no receipt: those come whenever others acked.
+    pub async fn news(&mut self) -> ClientEvent {
+        self.until(|event| match event {
+            ClientEvent::DeliveredTo { .. } | ClientEvent::ReadBy { .. } => None,
+            event => Some(event),
+        })
+        .await
+    }
+
+    /// Waits for what `wanted` finds, past everything else.
+    pub async fn until<T>(&mut self, mut wanted: impl FnMut(ClientEvent) -> Option<T>) -> T {
+        loop {
+            match self.event().await {
+                ClientEvent::Closed(closed) => match wanted(ClientEvent::Closed(closed.clone())) {
+                    Some(found) => return found,
+                    None => panic!("{closed}"),
+                },
+                event => {
+                    if let Some(found) = wanted(event) {
+                        return found;
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn send_to(&mut self, to: &Conversation, text: &str) -> PacketId {
+        let now = self.now();
+        self.connection.send(now, Message { to: to.clone(), ..Message::text("", text) }).unwrap()
+    }
+
+    pub fn command(&mut self, command: Command) -> PacketId {
+        let now = self.now();
+        self.connection.command(now, command).unwrap()
+    }
+
+    /// Waits for the refusal of this packet: code and reason.
+    pub async fn refused(&mut self, id: PacketId) -> (RefusalCode, String) {
+        self.until(|event| match event {
+            ClientEvent::Refused { packet_id, code, reason }
+            | ClientEvent::SignalRefused { packet_id, code, reason, .. }
+            | ClientEvent::RoomRefused { packet_id, code, reason, .. }
+            | ClientEvent::StreamRefused { stream: packet_id, code, reason, .. }
+            | ClientEvent::RequestFailed { packet_id, failure: RequestFailure::Refused { code, reason, .. } }
+                if packet_id == id =>
+            {
+                Some((code, reason))
+            }
+            ClientEvent::Stored { packet_id, .. } if packet_id == id => panic!("it was taken"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next entry of a conversation, and acks it: seq, sender and entry.
+    pub async fn entry(&mut self) -> (u64, String, Entry) {
+        let delivery = self
+            .until(|event| match event {
+                ClientEvent::Message(delivery) => Some(delivery),
+                _ => None,
+            })
+            .await;
+        let Delivery { seq, from, entry, token, .. } = delivery;
+        self.connection.ack(token);
+        (seq, from, entry)
+    }
+
+    /// Waits for the answer to this packet: seq.
+    pub async fn stored_as(&mut self, id: PacketId) -> u64 {
+        self.until(|event| match event {
+            ClientEvent::Stored { packet_id, seq, .. } if packet_id == id => Some(seq),
+            ClientEvent::Refused { packet_id, code, reason } if packet_id == id => panic!("{code}: {reason}"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next signal of others.
+    pub async fn signal(&mut self) -> PeerSignal {
+        self.until(|event| match event {
+            ClientEvent::Signal(signal) => Some(signal),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Everything that was asked of the server before is answered: it stored a message to this user itself.
+    pub async fn settled(&mut self) {
+        let own = self.user.clone();
+        let id = self.send(&own, "settled");
+        self.stored_as(id).await;
+    }
+
     /// Waits for an ack of storage: packet and seq.
     pub async fn stored(&mut self) -> (PacketId, u64) {
-        match self.event().await {
+        match self.news().await {
             ClientEvent::Stored { packet_id, seq, .. } => (packet_id, seq),
             other => panic!("{other:?}"),
         }
@@ -203,7 +300,7 @@ impl Peer {
 
     /// Waits for a delivery and acks it.
     pub async fn message(&mut self) -> Received {
-        match self.event().await {
+        match self.news().await {
             ClientEvent::Message(Delivery { from, seq, entry, token, .. }) => {
                 self.connection.ack(token);
                 let content = entry.content().to_vec();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Checked, all, append, done, key, message, same, stored};
-use crate::store::{Append, ConversationKey, Head, NewMessage, Store, StoreError};
+use super::{Checked, advance, all, append, done, key, message, same, stored};
+use crate::store::{Append, ConversationKey, Head, NewEntry, Store, StoreError};
 
 /// Names that nobody has used have nothing, and that is no error.
 pub(super) async fn nothing_yet(store: Arc<dyn Store>) -> Checked {
@@ -12,7 +12,7 @@ pub(super) async fn nothing_yet(store: Arc<dyn Store>) -> Checked {
     same("the cursor", &done(store.cursor("ann", "phone", &c).await)?, &0)?;
     same("the log", &all(&*store, &c).await?.len(), &0)?;
     same("the unread", &done(store.unread("ann", "phone", None, 9).await)?.len(), &0)?;
-    done(store.advance("ann", "phone", &c, 5).await)?;
+    done(store.advance("ann", "phone", &c, 0, 5).await)?;
     same("the cursor after an advance", &done(store.cursor("ann", "phone", &c).await)?, &0)
 }
 
@@ -24,10 +24,10 @@ pub(super) async fn unread_pages(store: Arc<dyn Store>) -> Checked {
         stored(&*store, &key(name)?, packet_id).await?;
     }
     // Of others: not for bob, whose name starts another one.
-    let other = NewMessage { members: vec!["bobby".into(), "bo".into()], ..message(&key("2:other")?, 100) };
+    let other = NewEntry { members: vec!["bobby".into(), "bo".into()], ..message(&key("2:other")?, 100) };
     append(&*store, other).await?;
     for read in ["3", "12"] {
-        done(store.advance("bob", "desk", &key(read)?, 1).await)?;
+        advance(&*store, "bob", "desk", &key(read)?, 1).await?;
     }
     names.retain(|name| name != "3" && name != "12");
     names.sort();
@@ -59,7 +59,7 @@ pub(super) async fn unread_pages(store: Arc<dyn Store>) -> Checked {
 pub(super) async fn members_of_a_new_conversation(store: Arc<dyn Store>) -> Checked {
     let c = key("c")?;
     stored(&*store, &c, 1).await?;
-    append(&*store, NewMessage { members: vec!["eve".into()], ..message(&c, 2) }).await?;
+    append(&*store, NewEntry { members: vec!["eve".into()], ..message(&c, 2) }).await?;
     same("eve's unread", &done(store.unread("eve", "x", None, 9).await)?.len(), &0)?;
     let unread = done(store.unread("bob", "x", None, 9).await)?;
     same("bob's unread", &unread.iter().map(|u| u.head).collect::<Vec<_>>(), &vec![2])
@@ -72,7 +72,8 @@ pub(super) async fn cursor(store: Arc<dyn Store>) -> Checked {
         stored(&*store, &c, packet_id).await?;
     }
     for (up_to, expected) in [(0, 0), (3, 3), (2, 3), (0, 3), (4, 4), (99, 5), (u64::MAX, 5), (1, 5)] {
-        done(store.advance("bob", "desk", &c, up_to).await)?;
+        let moved = advance(&*store, "bob", "desk", &c, up_to).await?;
+        same(&format!("what advancing to {up_to} gives"), &moved, &expected)?;
         let found = done(store.cursor("bob", "desk", &c).await)?;
         same(&format!("the cursor after advancing to {up_to}"), &found, &expected)?;
     }
@@ -93,7 +94,7 @@ pub(super) async fn only_acks(store: Arc<dyn Store>) -> Checked {
     }
     let unread = done(store.unread("ann", "phone", None, 9).await)?;
     same("the sender's unread", &unread.iter().map(|u| (u.head, u.cursor)).collect::<Vec<_>>(), &vec![(3, 0)])?;
-    done(store.advance("ann", "phone", &c, 3).await)?;
+    advance(&*store, "ann", "phone", &c, 3).await?;
     stored(&*store, &c, 4).await?;
     same("the cursor after an ack and another message", &done(store.cursor("ann", "phone", &c).await)?, &3)?;
     same("the sender's other device", &done(store.cursor("ann", "desk", &c).await)?, &0)
@@ -105,7 +106,9 @@ pub(super) async fn close(store: Arc<dyn Store>) -> Checked {
     stored(&*store, &c, 1).await?;
     done(store.close().await)?;
     same("an append", &store.append(message(&c, 2)).await, &Append::NotStored(StoreError::Closed))?;
-    same("an advance", &store.advance("bob", "desk", &c, 1).await, &Err(StoreError::Closed))?;
+    same("an advance", &store.advance("bob", "desk", &c, 0, 1).await, &Err(StoreError::Closed))?;
+    same("a read position", &store.mark_read("bob", &c, 0, 1).await, &Err(StoreError::Closed))?;
+    same("a change of members", &store.set_members(&c, Vec::new()).await, &Err(StoreError::Closed))?;
     same("the log", &all(&*store, &c).await?.len(), &1)?;
     done(store.close().await)
 }

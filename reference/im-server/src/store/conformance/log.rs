@@ -6,9 +6,7 @@ use futures_util::future::{join_all, poll_immediate};
 use tokio::task::JoinSet;
 
 use super::{Checked, all, append, done, key, message, same, stored};
-use crate::store::{
-    Append, ConversationKey, MAX_CONTENT_BYTES, MAX_NAME_BYTES, NewMessage, Receipt, Store, StoreError,
-};
+use crate::store::{Append, ConversationKey, MAX_CONTENT_BYTES, MAX_NAME_BYTES, NewEntry, Receipt, Store, StoreError};
 
 /// Seqs count from 1 in each conversation, and what is read is what was written.
 pub(super) async fn dense_seq(store: Arc<dyn Store>) -> Checked {
@@ -108,7 +106,7 @@ pub(super) async fn retry(store: Arc<dyn Store>) -> Checked {
     let first = stored(&*store, &c, 1).await?;
     stored(&*store, &c, 2).await?;
     for _ in 0..3 {
-        let again = NewMessage { message_id: 77, time_ms: 78, members: Vec::new(), ..message(&c, 1) };
+        let again = NewEntry { message_id: 77, time_ms: 78, members: Vec::new(), ..message(&c, 1) };
         same("a retry", &store.append(again).await, &Append::AlreadyStored(first))?;
     }
     same("the length of the log", &all(&*store, &c).await?.len(), &2)?;
@@ -119,7 +117,7 @@ pub(super) async fn retry(store: Arc<dyn Store>) -> Checked {
 pub(super) async fn conflict(store: Arc<dyn Store>) -> Checked {
     let (c, other) = (key("c")?, key("other")?);
     let first = stored(&*store, &c, 1).await?;
-    let changed = NewMessage { digest: [255; 32], ..message(&c, 1) };
+    let changed = NewEntry { digest: [255; 32], ..message(&c, 1) };
     same("another digest", &store.append(changed).await, &Append::Conflict(first))?;
     same("another conversation", &store.append(message(&other, 1)).await, &Append::Conflict(first))?;
     same("the length of the log", &all(&*store, &c).await?.len(), &1)?;
@@ -132,9 +130,9 @@ pub(super) async fn conflict(store: Arc<dyn Store>) -> Checked {
 pub(super) async fn other_device(store: Arc<dyn Store>) -> Checked {
     let c = key("c")?;
     stored(&*store, &c, 1).await?;
-    let desk = NewMessage { device: "desk".into(), ..message(&c, 1) };
+    let desk = NewEntry { device: "desk".into(), ..message(&c, 1) };
     same("the seq from another device", &append(&*store, desk).await?.seq, &2)?;
-    let bob = NewMessage { from: "bob".into(), ..message(&c, 1) };
+    let bob = NewEntry { from: "bob".into(), ..message(&c, 1) };
     same("the seq from another user", &append(&*store, bob).await?.seq, &3)
 }
 
@@ -142,7 +140,7 @@ pub(super) async fn other_device(store: Arc<dyn Store>) -> Checked {
 pub(super) async fn repetition_in_flight(store: Arc<dyn Store>) -> Checked {
     let c = key("c")?;
     for round in 1..=20 {
-        let changed = NewMessage { digest: [255; 32], ..message(&c, round) };
+        let changed = NewEntry { digest: [255; 32], ..message(&c, round) };
         let batch = [message(&c, round), message(&c, round), changed.clone(), message(&c, round), changed];
         let outcomes = join_all(batch.map(|m| store.append(m))).await;
         let (mut won, mut repeated, mut conflicts) = (0, 0, 0);
@@ -179,7 +177,7 @@ pub(super) async fn names_do_not_run_together(store: Arc<dyn Store>) -> Checked 
     }
     let c = key("c")?;
     for (seq, (user, device)) in (1..).zip([("ab", "c"), ("a", "bc"), ("abc", "d"), ("a", "b")]) {
-        let m = NewMessage { from: user.into(), device: device.into(), ..message(&c, 1) };
+        let m = NewEntry { from: user.into(), device: device.into(), ..message(&c, 1) };
         same("the seq from another sender", &append(&*store, m).await?.seq, &seq)?;
     }
     Ok(())
@@ -189,7 +187,7 @@ pub(super) async fn names_do_not_run_together(store: Arc<dyn Store>) -> Checked 
 pub(super) async fn read_limits(store: Arc<dyn Store>) -> Checked {
     let c = key("c")?;
     for packet_id in 1..=10 {
-        append(&*store, NewMessage { content: vec![7; 100], ..message(&c, packet_id) }).await?;
+        append(&*store, NewEntry { content: vec![7; 100], ..message(&c, packet_id) }).await?;
     }
     for (after, messages, bytes, expected) in [
         (0, 3, 10_000, 1..=3),
@@ -218,11 +216,11 @@ pub(super) async fn lengths(store: Arc<dyn Store>) -> Checked {
     let c = key(&"k".repeat(MAX_NAME_BYTES))?;
     let long: Arc<str> = "n".repeat(MAX_NAME_BYTES + 1).into();
     for wrong in [
-        NewMessage { from: "".into(), ..message(&c, 1) },
-        NewMessage { from: long.clone(), ..message(&c, 1) },
-        NewMessage { device: long.clone(), ..message(&c, 1) },
-        NewMessage { members: vec![long.clone()], ..message(&c, 1) },
-        NewMessage { content: vec![0; MAX_CONTENT_BYTES + 1], ..message(&c, 1) },
+        NewEntry { from: "".into(), ..message(&c, 1) },
+        NewEntry { from: long.clone(), ..message(&c, 1) },
+        NewEntry { device: long.clone(), ..message(&c, 1) },
+        NewEntry { members: vec![long.clone()], ..message(&c, 1) },
+        NewEntry { content: vec![0; MAX_CONTENT_BYTES + 1], ..message(&c, 1) },
     ] {
         let outcome = store.append(wrong).await;
         if !matches!(outcome, Append::NotStored(StoreError::Length { .. })) {
@@ -230,7 +228,7 @@ pub(super) async fn lengths(store: Arc<dyn Store>) -> Checked {
         }
     }
     let name: Arc<str> = "n".repeat(MAX_NAME_BYTES).into();
-    let longest = NewMessage {
+    let longest = NewEntry {
         from: name.clone(),
         device: name.clone(),
         members: vec![name.clone()],

@@ -17,7 +17,8 @@ use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use super::{
     keys::{self, Table},
     record,
-    writer::{Disk, Rows},
+    stage::Rows,
+    writer::Disk,
 };
 use crate::store::StoreError;
 
@@ -34,6 +35,9 @@ pub(super) struct Tables {
     dedup: Keyspace,
     members: Keyspace,
     cursors: Keyspace,
+    edits: Keyspace,
+    roster: Keyspace,
+    positions: Keyspace,
     _lock: File,
 }
 
@@ -62,6 +66,7 @@ impl Tables {
         };
         match record::decode_format(&format)? {
             record::FORMAT => {}
+            1 => migrate_from_1(&db, &meta)?,
             found if found > record::FORMAT => {
                 return Err(StoreError::NewerFormat { found, known: record::FORMAT });
             }
@@ -74,6 +79,9 @@ impl Tables {
             dedup: keyspace(&db, Table::Dedup)?,
             members: keyspace(&db, Table::Members)?,
             cursors: keyspace(&db, Table::Cursors)?,
+            edits: keyspace(&db, Table::Edits)?,
+            roster: keyspace(&db, Table::Roster)?,
+            positions: keyspace(&db, Table::Positions)?,
             db,
             _lock: lock,
         })
@@ -87,6 +95,9 @@ impl Tables {
             Table::Dedup => &self.dedup,
             Table::Members => &self.members,
             Table::Cursors => &self.cursors,
+            Table::Edits => &self.edits,
+            Table::Roster => &self.roster,
+            Table::Positions => &self.positions,
         }
     }
 }
@@ -96,12 +107,19 @@ impl Disk for Arc<Tables> {
         self.as_ref().get(table, key)
     }
 
+    fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.as_ref().keys(table, prefix, limit)
+    }
+
     fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError> {
         let mode = if durable { PersistMode::SyncData } else { PersistMode::Buffer };
         // fjall writes its journal and forces it to disk before it shows the rows to readers.
         let mut batch = self.db.batch().durability(Some(mode));
         for ((table, key), value) in rows {
-            batch.insert(self.keyspace(table), key, value);
+            match value {
+                Some(value) => batch.insert(self.keyspace(table), key, value),
+                None => batch.remove(self.keyspace(table), key),
+            }
         }
         batch.commit().map_err(engine)
     }
@@ -116,6 +134,34 @@ impl Tables {
         let value = self.keyspace(table).get(key).map_err(engine)?;
         Ok(value.map(|value| value.to_vec()))
     }
+
+    pub(super) fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let rows = self.keyspace(table).prefix(prefix).take(limit);
+        rows.map(|row| row.key().map(|key| key.to_vec()).map_err(engine)).collect()
+    }
+}
+
+/// Rows of a migration that are written at once.
+const MIGRATION_BATCH: usize = 1024;
+
+/// Format 1 had members by user only: makes the list by conversation. Rows of the other tables are read as they are. Nothing
+/// of format 1 is touched and the format is raised last, so what was interrupted is done again.
+fn migrate_from_1(db: &Database, meta: &Keyspace) -> Result<(), StoreError> {
+    let roster = keyspace(db, Table::Roster)?;
+    let mut batch = db.batch();
+    for row in keyspace(db, Table::Members)?.iter() {
+        let (user, conversation) = keys::member_parts(&row.key().map_err(engine)?)?;
+        batch.insert(&roster, keys::roster(&conversation, &user), record::encode_mark());
+        if batch.len() >= MIGRATION_BATCH {
+            std::mem::replace(&mut batch, db.batch()).commit().map_err(engine)?;
+        }
+    }
+    batch.commit().map_err(engine)?;
+    db.persist(PersistMode::SyncAll).map_err(engine)?;
+    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT)).map_err(engine)?;
+    db.persist(PersistMode::SyncAll).map_err(engine)?;
+    tracing::info!(format = record::FORMAT, "the message store was brought to this program's format");
+    Ok(())
 }
 
 /// Makes a new database beside its place and moves it there, so that a first run is there or is not: fjall does not
@@ -127,7 +173,7 @@ fn create(dir: &Path, cache_bytes: u64) -> Result<(), StoreError> {
     }
     let db = Database::builder(&unfinished).cache_size(cache_bytes).open().map_err(engine)?;
     let meta = keyspace(&db, Table::Meta)?;
-    for table in [Table::Heads, Table::Log, Table::Dedup, Table::Members, Table::Cursors] {
+    for table in Table::DATA {
         keyspace(&db, table)?;
     }
     meta.insert(keys::FORMAT, record::encode_format(record::FORMAT)).map_err(engine)?;

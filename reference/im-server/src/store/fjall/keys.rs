@@ -2,12 +2,15 @@
 //! another by accident; the last name of a key is raw, so rows sort by its bytes. Numbers are big-endian, so they sort.
 //!
 //! ```text
-//! meta    "format"
-//! heads   conversation
-//! log     len conversation, seq
-//! dedup   len user, len device, packet id
-//! members len user, conversation
-//! cursors len user, len device, conversation
+//! meta      "format"
+//! heads     conversation
+//! log       len conversation, seq
+//! edits     len conversation, seq of the message, seq of the edit
+//! dedup     len user, len device, packet id
+//! members   len user, conversation
+//! roster    len conversation, user
+//! cursors   len user, len device, conversation
+//! positions len user, conversation
 //! ```
 
 use crate::store::{ConversationKey, StoreError};
@@ -21,9 +24,16 @@ pub(super) enum Table {
     Dedup,
     Members,
     Cursors,
+    Edits,
+    Roster,
+    Positions,
 }
 
 impl Table {
+    /// All of them but [`Meta`](Self::Meta).
+    pub(super) const DATA: [Self; 8] =
+        [Self::Heads, Self::Log, Self::Dedup, Self::Members, Self::Cursors, Self::Edits, Self::Roster, Self::Positions];
+
     /// The keyspace name on disk.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -33,6 +43,9 @@ impl Table {
             Self::Dedup => "dedup",
             Self::Members => "members",
             Self::Cursors => "cursors",
+            Self::Edits => "edits",
+            Self::Roster => "roster",
+            Self::Positions => "positions",
         }
     }
 }
@@ -48,6 +61,53 @@ pub(super) fn log(conversation: &ConversationKey, seq: u64) -> Vec<u8> {
     let mut key = prefixed(conversation.as_str(), 8);
     key.extend_from_slice(&seq.to_be_bytes());
     key
+}
+
+/// The index row of an edit; [`log_seq`] gives the edit's own seq.
+pub(super) fn edit(conversation: &ConversationKey, about: u64, seq: u64) -> Vec<u8> {
+    let mut key = edits_of(conversation, about);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// What the index rows of all edits of a message start with.
+pub(super) fn edits_of(conversation: &ConversationKey, about: u64) -> Vec<u8> {
+    log(conversation, about)
+}
+
+/// The row of `user` in the list of a conversation's members.
+pub(super) fn roster(conversation: &ConversationKey, user: &str) -> Vec<u8> {
+    let mut key = prefixed(conversation.as_str(), user.len());
+    key.extend_from_slice(user.as_bytes());
+    key
+}
+
+/// What the rows of all members of a conversation start with.
+pub(super) fn roster_of(conversation: &ConversationKey) -> Vec<u8> {
+    prefixed(conversation.as_str(), 0)
+}
+
+/// The user in a roster key that starts with `prefix`.
+pub(super) fn roster_user(key: &[u8], prefix: &[u8]) -> Result<std::sync::Arc<str>, StoreError> {
+    key.strip_prefix(prefix)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .map(std::sync::Arc::from)
+        .ok_or_else(|| StoreError::corrupt(Table::Roster.name(), key, "the key holds no user"))
+}
+
+/// User and conversation of a membership key.
+pub(super) fn member_parts(key: &[u8]) -> Result<(std::sync::Arc<str>, ConversationKey), StoreError> {
+    let parts = key.split_first_chunk::<2>().and_then(|(len, rest)| {
+        let (user, conversation) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        let conversation = ConversationKey::new(std::str::from_utf8(conversation).ok()?).ok()?;
+        Some((std::str::from_utf8(user).ok()?.into(), conversation))
+    });
+    parts.ok_or_else(|| StoreError::corrupt(Table::Members.name(), key, "the key is damaged"))
+}
+
+/// The row of a user's positions in a conversation.
+pub(super) fn positions(user: &str, conversation: &ConversationKey) -> Vec<u8> {
+    member(user, conversation)
 }
 
 /// The seq at the end of a log key.
@@ -115,7 +175,10 @@ mod tests {
         assert_ne!(dedup("ab", "c", 1), dedup("a", "bc", 1));
         let user = members_of("a");
         assert!(!member("ab", &c).starts_with(&user));
-        assert_eq!(member_conversation(&member("a", &c), &user), Ok(c));
+        assert_eq!(member_conversation(&member("a", &c), &user), Ok(c.clone()));
+        assert_eq!(member_parts(&member("a", &c)), Ok(("a".into(), c.clone())));
+        assert_ne!(roster(&ConversationKey::new("ca").unwrap(), "b"), roster(&c, "ab"));
+        assert_eq!(roster_user(&roster(&c, "ab"), &roster_of(&c)), Ok("ab".into()));
     }
 
     #[test]

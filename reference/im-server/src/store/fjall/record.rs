@@ -3,14 +3,22 @@
 
 use std::sync::Arc;
 
-use super::keys::{self, Table};
-use crate::store::{Head, NewMessage, Receipt, StoreError, StoredMessage};
+use im_proto::rights::MemberRole;
 
-/// The version of all record layouts in this file.
+use super::keys::{self, Table};
+use crate::store::{Append, EntryKind, Head, Member, NewEntry, Positions, Receipt, Standing, StoreError, StoredEntry};
+
+/// The version of a record layout, unless said otherwise.
 const VERSION: u8 = 1;
+/// Entries and members have a second layout. The first is read for ever: an entry without a kind is a message, a member
+/// without a standing is an ordinary one from the beginning.
+const VERSION_2: u8 = 2;
 
 /// The format of the store as a whole: tables, keys and records.
-pub(super) const FORMAT: u32 = 1;
+///
+/// - 1: messages between two users.
+/// - 2: kinds of entries, the index of edits, members with a standing and their list, positions of users.
+pub(super) const FORMAT: u32 = 2;
 
 pub(super) fn encode_format(format: u32) -> Vec<u8> {
     format.to_be_bytes().to_vec()
@@ -51,9 +59,51 @@ pub(super) fn decode_cursor(key: &[u8], value: &[u8]) -> Result<u64, StoreError>
     Ok(seq)
 }
 
-/// A membership row says all in its key.
-pub(super) fn encode_member() -> Vec<u8> {
+pub(super) fn encode_member(member: &Member) -> Vec<u8> {
+    let Standing { role, muted, banned } = member.standing;
+    let role = match role {
+        MemberRole::Member => 0,
+        MemberRole::Admin => 1,
+        MemberRole::Owner => 2,
+    };
+    let mut out = vec![VERSION_2, role, u8::from(muted), u8::from(banned)];
+    out.extend_from_slice(&member.since.to_be_bytes());
+    out
+}
+
+pub(super) fn decode_member(key: &[u8], value: &[u8]) -> Result<Member, StoreError> {
+    let (mut r, version) = Reader::versioned(Table::Members, key, value, VERSION_2)?;
+    if version == VERSION {
+        return r.end().map(|()| Member { standing: Standing::default(), since: 0 });
+    }
+    let role = match r.byte()? {
+        0 => MemberRole::Member,
+        1 => MemberRole::Admin,
+        2 => MemberRole::Owner,
+        _ => return Err(r.corrupt("an unknown role")),
+    };
+    let standing = Standing { role, muted: r.flag()?, banned: r.flag()? };
+    let member = Member { standing, since: r.u64()? };
+    r.end().map(|()| member)
+}
+
+/// A row that says all in its key: of the list of members, and of the index of edits.
+pub(super) fn encode_mark() -> Vec<u8> {
     vec![VERSION]
+}
+
+pub(super) fn encode_positions(positions: &Positions) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    for number in [positions.epoch, positions.delivered, positions.read] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out
+}
+
+pub(super) fn decode_positions(key: &[u8], value: &[u8]) -> Result<Positions, StoreError> {
+    let mut r = Reader::new(Table::Positions, key, value)?;
+    let positions = Positions { epoch: r.u64()?, delivered: r.u64()?, read: r.u64()? };
+    r.end().map(|()| positions)
 }
 
 /// What was stored under a packet id.
@@ -64,7 +114,15 @@ pub(super) struct Dedup {
     pub(super) conversation: Arc<str>,
 }
 
-pub(super) fn encode_dedup(message: &NewMessage, receipt: Receipt) -> Vec<u8> {
+impl Dedup {
+    /// How an entry with this packet id is answered now.
+    pub(super) fn outcome(&self, entry: &NewEntry) -> Append {
+        let same = self.digest == entry.digest && *self.conversation == *entry.conversation.as_str();
+        if same { Append::AlreadyStored(self.receipt) } else { Append::Conflict(self.receipt) }
+    }
+}
+
+pub(super) fn encode_dedup(message: &NewEntry, receipt: Receipt) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + 32 + 24 + 2 + message.conversation.as_str().len());
     out.push(VERSION);
     out.extend_from_slice(&message.digest);
@@ -84,27 +142,76 @@ pub(super) fn decode_dedup(key: &[u8], value: &[u8]) -> Result<Dedup, StoreError
     Ok(Dedup { digest, receipt, conversation })
 }
 
-pub(super) fn encode_message(message: &NewMessage) -> Vec<u8> {
-    let names = message.from.len() + message.device.len();
-    let mut out = Vec::with_capacity(1 + 24 + 2 + 4 + names + message.content.len());
-    out.push(VERSION);
-    out.extend_from_slice(&message.message_id.to_be_bytes());
-    out.extend_from_slice(&message.time_ms.to_be_bytes());
-    out.extend_from_slice(&message.packet_id.to_be_bytes());
-    out.extend_from_slice(&message.content_type.to_be_bytes());
-    push_name(&mut out, &message.from);
-    push_name(&mut out, &message.device);
-    out.extend_from_slice(&message.content);
+/// A new entry as its row.
+pub(super) fn encode_new(entry: &NewEntry, recalled: bool) -> Vec<u8> {
+    let NewEntry { message_id, time_ms, packet_id, kind, content_type, .. } = *entry;
+    let content: &[u8] = if recalled { &[] } else { &entry.content };
+    let content_type = if recalled { 0 } else { content_type };
+    encode(&[message_id, time_ms, packet_id], (kind, recalled), content_type, [&entry.from, &entry.device], content)
+}
+
+/// The row that is left of an entry whose content was recalled.
+pub(super) fn encode_erased(entry: &StoredEntry) -> Vec<u8> {
+    let StoredEntry { message_id, time_ms, packet_id, kind, .. } = *entry;
+    encode(&[message_id, time_ms, packet_id], (kind, true), 0, [&entry.from, &entry.device], &[])
+}
+
+fn encode(
+    numbers: &[u64; 3],
+    (kind, recalled): (EntryKind, bool),
+    content_type: u16,
+    names: [&str; 2],
+    content: &[u8],
+) -> Vec<u8> {
+    let (code, about) = kind_code(kind);
+    let mut out = Vec::with_capacity(1 + 24 + 10 + 2 + 4 + names[0].len() + names[1].len() + content.len());
+    out.push(VERSION_2);
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+    out.extend_from_slice(&[code, u8::from(recalled)]);
+    out.extend_from_slice(&about.to_be_bytes());
+    out.extend_from_slice(&content_type.to_be_bytes());
+    names.iter().for_each(|name| push_name(&mut out, name));
+    out.extend_from_slice(content);
     out
 }
 
-pub(super) fn decode_message(key: &[u8], value: &[u8]) -> Result<StoredMessage, StoreError> {
-    let mut r = Reader::new(Table::Log, key, value)?;
-    Ok(StoredMessage {
+/// The kinds of the wire, see `docs/spec/session.md`.
+const fn kind_code(kind: EntryKind) -> (u8, u64) {
+    match kind {
+        EntryKind::Message => (0, 0),
+        EntryKind::Recall { about } => (1, about),
+        EntryKind::Edit { about } => (2, about),
+        EntryKind::React { about } => (3, about),
+        EntryKind::Unreact { about } => (4, about),
+        EntryKind::Sealed => (7, 0),
+    }
+}
+
+pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<StoredEntry, StoreError> {
+    let (mut r, version) = Reader::versioned(Table::Log, key, value, VERSION_2)?;
+    let (message_id, time_ms, packet_id) = (r.u64()?, r.u64()?, r.u64()?);
+    let (kind, recalled) = if version == VERSION {
+        (EntryKind::Message, false)
+    } else {
+        let (code, recalled, about) = (r.byte()?, r.flag()?, r.u64()?);
+        let kind = match code {
+            0 => EntryKind::Message,
+            1 => EntryKind::Recall { about },
+            2 => EntryKind::Edit { about },
+            3 => EntryKind::React { about },
+            4 => EntryKind::Unreact { about },
+            7 => EntryKind::Sealed,
+            _ => return Err(r.corrupt("an unknown kind of entry")),
+        };
+        (kind, recalled)
+    };
+    Ok(StoredEntry {
         seq: keys::log_seq(key)?,
-        message_id: r.u64()?,
-        time_ms: r.u64()?,
-        packet_id: r.u64()?,
+        message_id,
+        time_ms,
+        packet_id,
+        kind,
+        recalled,
         content_type: u16::from_be_bytes(r.array()?),
         from: r.name()?,
         device: r.name()?,
@@ -126,8 +233,30 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(table: Table, key: &'a [u8], value: &'a [u8]) -> Result<Self, StoreError> {
+        Self::versioned(table, key, value, VERSION).map(|(reader, _)| reader)
+    }
+
+    /// For a record with several layouts: the reader, and which one it is.
+    fn versioned(table: Table, key: &'a [u8], value: &'a [u8], latest: u8) -> Result<(Self, u8), StoreError> {
         let mut reader = Self { table, key, rest: value };
-        if reader.array::<1>()? == [VERSION] { Ok(reader) } else { Err(reader.corrupt("an unknown record version")) }
+        let version = reader.byte()?;
+        if (VERSION..=latest).contains(&version) {
+            Ok((reader, version))
+        } else {
+            Err(reader.corrupt("an unknown record version"))
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, StoreError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Result<bool, StoreError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.corrupt("a flag is neither 0 nor 1")),
+        }
     }
 
     fn corrupt(&self, problem: &'static str) -> StoreError {
@@ -161,8 +290,8 @@ mod tests {
     use super::*;
     use crate::store::ConversationKey;
 
-    fn message() -> NewMessage {
-        NewMessage {
+    fn message() -> NewEntry {
+        NewEntry {
             conversation: ConversationKey::new("ann:bob").unwrap(),
             members: Vec::new(),
             from: "ann".into(),
@@ -171,6 +300,7 @@ mod tests {
             digest: [9; 32],
             message_id: 4,
             time_ms: 5,
+            kind: EntryKind::Edit { about: 2 },
             content_type: 6,
             content: b"hi".to_vec(),
         }
@@ -179,7 +309,12 @@ mod tests {
     #[test]
     fn records_come_back_as_written() {
         let (m, receipt) = (message(), Receipt { message_id: 4, seq: 8, time_ms: 5 });
-        let stored = decode_message(&keys::log(&m.conversation, 8), &encode_message(&m)).unwrap();
+        let key = keys::log(&m.conversation, 8);
+        let stored = decode_entry(&key, &encode_new(&m, false)).unwrap();
+        assert_eq!((stored.kind, stored.recalled), (m.kind, false));
+        let erased = decode_entry(&key, &encode_erased(&stored)).unwrap();
+        assert_eq!(erased, StoredEntry { recalled: true, content_type: 0, content: Vec::new(), ..stored.clone() });
+        assert_eq!(decode_entry(&key, &encode_new(&m, true)).unwrap(), erased);
         assert_eq!((stored.seq, stored.message_id, stored.time_ms, stored.packet_id), (8, 4, 5, 3));
         assert_eq!(
             (&*stored.from, &*stored.device, stored.content_type, &*stored.content),
@@ -191,17 +326,22 @@ mod tests {
         assert_eq!(decode_head(b"k", &encode_head(head)), Ok(head));
         assert_eq!(decode_cursor(b"k", &encode_cursor(11)), Ok(11));
         assert_eq!(decode_format(&encode_format(12)), Ok(12));
+        let positions = Positions { epoch: 1, delivered: 3, read: 2 };
+        assert_eq!(decode_positions(b"k", &encode_positions(&positions)), Ok(positions));
+        let member = Member { standing: Standing { muted: true, ..Standing::of(MemberRole::Admin) }, since: 9 };
+        assert_eq!(decode_member(b"k", &encode_member(&member)), Ok(member));
+        assert_eq!(decode_member(b"k", &[VERSION]), Ok(Member { standing: Standing::default(), since: 0 }));
     }
 
     #[test]
     fn every_cut_and_every_other_version_is_an_error() {
         let m = message();
         let receipt = Receipt { message_id: 4, seq: 8, time_ms: 5 };
-        let (log, dedup) = (encode_message(&m), encode_dedup(&m, receipt));
+        let (log, dedup) = (encode_new(&m, false), encode_dedup(&m, receipt));
         let (head, cursor) = (encode_head(Head { seq: 1, epoch: 1 }), encode_cursor(1));
         let key = keys::log(&m.conversation, 8);
         for end in 0..log.len() - m.content.len() {
-            assert!(matches!(decode_message(&key, &log[..end]), Err(StoreError::Corrupt(_))), "cut at {end}");
+            assert!(matches!(decode_entry(&key, &log[..end]), Err(StoreError::Corrupt(_))), "cut at {end}");
         }
         for end in 0..dedup.len() {
             assert!(matches!(decode_dedup(b"k", &dedup[..end]), Err(StoreError::Corrupt(_))), "cut at {end}");
@@ -212,7 +352,7 @@ mod tests {
         for end in 0..cursor.len() {
             assert!(decode_cursor(b"k", &cursor[..end]).is_err(), "cut at {end}");
         }
-        let newer = [&[2], &head[1..]].concat();
+        let newer = [&[3], &head[1..]].concat();
         assert!(decode_head(b"k", &newer).is_err());
         assert!(decode_head(b"k", &[&head[..], &[0]].concat()).is_err());
     }

@@ -1,22 +1,19 @@
 //! The one thread that writes: it drains what is queued into one atomic batch, forces it to disk once, then answers all.
 
-use std::collections::BTreeMap;
-
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
-    keys::{self, Table},
-    record,
+    keys::Table,
+    stage::{Rows, Stage},
 };
-use crate::store::{Append, ConversationKey, Head, NewMessage, Receipt, StoreError};
-
-/// Rows to write in one atomic batch. Later rows of the batch see earlier ones here before they look on disk.
-pub(super) type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+use crate::store::{Append, ConversationKey, MemberChange, NewEntry, Positions, StoreError};
 
 /// What the writer needs of the disk. A seam, so that a test can make a write fail.
 pub(super) trait Disk: Send + 'static {
     /// The value that is visible now.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The visible keys that start with `prefix`, ascending, at most `limit`.
+    fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError>;
     /// Writes all rows or none; with `durable`, returns only when they would survive a power cut. Rows become visible
     /// only when this succeeds.
     fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError>;
@@ -24,45 +21,68 @@ pub(super) trait Disk: Send + 'static {
     fn sync(&mut self) -> Result<(), StoreError>;
 }
 
+/// Where the outcome of a write goes. It holds the write's share of the queue until then.
+pub(super) struct Reply<T> {
+    pub(super) channel: oneshot::Sender<T>,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl<T> Reply<T> {
+    /// A caller that no longer waits has dropped its future and wants no answer.
+    fn send(self, outcome: T) {
+        drop(self.room);
+        let _ = self.channel.send(outcome);
+    }
+}
+
 /// A write on its way to the writer.
 pub(super) enum Command {
     Append {
-        message: NewMessage,
+        entry: NewEntry,
         cost: usize,
-        reply: oneshot::Sender<Append>,
-        room: OwnedSemaphorePermit,
+        reply: Reply<Append>,
     },
     Advance {
         user: Box<str>,
         device: Box<str>,
         conversation: ConversationKey,
+        epoch: u64,
         up_to: u64,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-        room: OwnedSemaphorePermit,
+        reply: Reply<Result<u64, StoreError>>,
+    },
+    MarkRead {
+        user: Box<str>,
+        conversation: ConversationKey,
+        epoch: u64,
+        up_to: u64,
+        reply: Reply<Result<Positions, StoreError>>,
+    },
+    SetMembers {
+        conversation: ConversationKey,
+        changes: Vec<MemberChange>,
+        cost: usize,
+        reply: Reply<Result<(), StoreError>>,
     },
     Close {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
 }
 
-/// An answer that waits for the commit, with the queue room that it still occupies.
+/// An answer that waits for the commit.
 enum Answer {
-    Append(oneshot::Sender<Append>, Append, OwnedSemaphorePermit),
-    Advance(oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>, OwnedSemaphorePermit),
+    Append(Reply<Append>, Append),
+    Advance(Reply<Result<u64, StoreError>>, Result<u64, StoreError>),
+    MarkRead(Reply<Result<Positions, StoreError>>, Result<Positions, StoreError>),
+    SetMembers(Reply<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
 impl Answer {
-    /// Sends it. A caller that no longer waits has dropped its future and wants no answer.
     fn send(self) {
         match self {
-            Self::Append(reply, outcome, room) => {
-                drop(room);
-                let _ = reply.send(outcome);
-            }
-            Self::Advance(reply, outcome, room) => {
-                drop(room);
-                let _ = reply.send(outcome);
-            }
+            Self::Append(reply, outcome) => reply.send(outcome),
+            Self::Advance(reply, outcome) => reply.send(outcome),
+            Self::MarkRead(reply, outcome) => reply.send(outcome),
+            Self::SetMembers(reply, outcome) => reply.send(outcome),
         }
     }
 
@@ -70,10 +90,12 @@ impl Answer {
     fn after_failure(self, error: &StoreError) -> Self {
         match self {
             // Nothing was staged for it, so nothing of it can be on disk.
-            Self::Append(reply, outcome @ Append::NotStored(_), room) => Self::Append(reply, outcome, room),
-            // A conflict or a repetition may have been seen against a message of the same failed batch.
-            Self::Append(reply, _, room) => Self::Append(reply, Append::Unknown(error.clone()), room),
-            Self::Advance(reply, _, room) => Self::Advance(reply, Err(error.clone()), room),
+            Self::Append(reply, outcome @ Append::NotStored(_)) => Self::Append(reply, outcome),
+            // A conflict or a repetition may have been seen against an entry of the same failed batch.
+            Self::Append(reply, _) => Self::Append(reply, Append::Unknown(error.clone())),
+            Self::Advance(reply, _) => Self::Advance(reply, Err(error.clone())),
+            Self::MarkRead(reply, _) => Self::MarkRead(reply, Err(error.clone())),
+            Self::SetMembers(reply, _) => Self::SetMembers(reply, Err(error.clone())),
         }
     }
 }
@@ -84,7 +106,7 @@ struct Batch {
     rows: Rows,
     answers: Vec<Answer>,
     bytes: usize,
-    /// Whether a message is in it, which must be durable before it is answered; cursors alone need not be.
+    /// Whether something is in it that must be durable before it is answered; cursors alone need not be.
     durable: bool,
 }
 
@@ -148,23 +170,30 @@ impl<D: Disk> Writer<D> {
         if let Some(error) = &self.failed {
             return refuse(command, error);
         }
-        match command {
-            Command::Append { message, cost, reply, room } => {
-                let outcome = self.append(&mut batch.rows, &message).unwrap_or_else(Append::NotStored);
-                if matches!(outcome, Append::Stored(_)) {
-                    batch.durable = true;
-                    batch.bytes = batch.bytes.saturating_add(cost);
-                }
-                batch.answers.push(Answer::Append(reply, outcome, room));
-                None
+        let mut stage = Stage { disk: &self.disk, rows: &mut batch.rows };
+        let (answer, durable, bytes) = match command {
+            Command::Append { entry, cost, reply } => {
+                let outcome = stage.append(&entry).unwrap_or_else(Append::NotStored);
+                let stored = matches!(outcome, Append::Stored(_));
+                (Answer::Append(reply, outcome), stored, if stored { cost } else { 0 })
             }
-            Command::Advance { user, device, conversation, up_to, reply, room } => {
-                let outcome = self.advance(&mut batch.rows, &user, &device, &conversation, up_to);
-                batch.answers.push(Answer::Advance(reply, outcome, room));
-                None
+            Command::Advance { user, device, conversation, epoch, up_to, reply } => {
+                (Answer::Advance(reply, stage.advance(&user, &device, &conversation, epoch, up_to)), false, 0)
             }
-            Command::Close { reply } => Some(reply),
-        }
+            Command::MarkRead { user, conversation, epoch, up_to, reply } => {
+                let outcome = stage.mark_read(&user, &conversation, epoch, up_to);
+                let moved = matches!(outcome, Ok((_, true)));
+                (Answer::MarkRead(reply, outcome.map(|(positions, _)| positions)), moved, 0)
+            }
+            Command::SetMembers { conversation, changes, cost, reply } => {
+                (Answer::SetMembers(reply, stage.set_members(&conversation, &changes)), true, cost)
+            }
+            Command::Close { reply } => return Some(reply),
+        };
+        batch.answers.push(answer);
+        batch.durable |= durable;
+        batch.bytes = batch.bytes.saturating_add(bytes);
+        None
     }
 
     /// Commits, then answers.
@@ -180,82 +209,16 @@ impl<D: Disk> Writer<D> {
             }
         }
     }
-
-    /// Reads everything it needs before it stages the first row, so an error leaves nothing half staged.
-    fn append(&self, rows: &mut Rows, message: &NewMessage) -> Result<Append, StoreError> {
-        let dedup_key = keys::dedup(&message.from, &message.device, message.packet_id);
-        if let Some(value) = self.get(rows, Table::Dedup, &dedup_key)? {
-            let first = record::decode_dedup(&dedup_key, &value)?;
-            let same = first.digest == message.digest && *first.conversation == *message.conversation.as_str();
-            return Ok(if same { Append::AlreadyStored(first.receipt) } else { Append::Conflict(first.receipt) });
-        }
-        let head_key = keys::head(&message.conversation);
-        let head = self.head(rows, &head_key)?;
-        let epoch = match head {
-            Some(head) => head.epoch,
-            None => getrandom::u64().map_err(|e| StoreError::Io(e.to_string().into()))?.max(1),
-        };
-        let last = head.map_or(0, |head| head.seq);
-        let Some(seq) = last.checked_add(1) else {
-            return Err(StoreError::corrupt(Table::Heads.name(), &head_key, "the seq is at its end"));
-        };
-        let receipt = Receipt { message_id: message.message_id, seq, time_ms: message.time_ms };
-
-        if head.is_none() {
-            for member in &message.members {
-                rows.insert((Table::Members, keys::member(member, &message.conversation)), record::encode_member());
-            }
-        }
-        rows.insert((Table::Dedup, dedup_key), record::encode_dedup(message, receipt));
-        rows.insert((Table::Heads, head_key), record::encode_head(Head { seq, epoch }));
-        rows.insert((Table::Log, keys::log(&message.conversation, seq)), record::encode_message(message));
-        Ok(Append::Stored(receipt))
-    }
-
-    fn advance(
-        &self,
-        rows: &mut Rows,
-        user: &str,
-        device: &str,
-        conversation: &ConversationKey,
-        up_to: u64,
-    ) -> Result<(), StoreError> {
-        let head = self.head(rows, &keys::head(conversation))?.map_or(0, |head| head.seq);
-        let key = keys::cursor(user, device, conversation);
-        let to = up_to.min(head);
-        if to > self.cursor(rows, &key)? {
-            rows.insert((Table::Cursors, key), record::encode_cursor(to));
-        }
-        Ok(())
-    }
-
-    fn head(&self, rows: &Rows, key: &[u8]) -> Result<Option<Head>, StoreError> {
-        self.get(rows, Table::Heads, key)?.map(|value| record::decode_head(key, &value)).transpose()
-    }
-
-    fn cursor(&self, rows: &Rows, key: &[u8]) -> Result<u64, StoreError> {
-        self.get(rows, Table::Cursors, key)?.map_or(Ok(0), |value| record::decode_cursor(key, &value))
-    }
-
-    fn get(&self, rows: &Rows, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match rows.get(&(table, key.to_vec())) {
-            Some(value) => Ok(Some(value.clone())),
-            None => self.disk.get(table, key),
-        }
-    }
 }
 
 /// Answers a command that will not be done; a close is handed back, since it still has to happen.
 fn refuse(command: Command, error: &StoreError) -> Option<oneshot::Sender<Result<(), StoreError>>> {
     match command {
-        Command::Append { reply, room, .. } => {
-            Answer::Append(reply, Append::NotStored(error.clone()), room).send();
-            None
-        }
-        Command::Advance { reply, room, .. } => {
-            Answer::Advance(reply, Err(error.clone()), room).send();
-            None
-        }
-        Command::Close { reply } => Some(reply),
+        Command::Append { reply, .. } => reply.send(Append::NotStored(error.clone())),
+        Command::Advance { reply, .. } => reply.send(Err(error.clone())),
+        Command::MarkRead { reply, .. } => reply.send(Err(error.clone())),
+        Command::SetMembers { reply, .. } => reply.send(Err(error.clone())),
+        Command::Close { reply } => return Some(reply),
     }
+    None
 }

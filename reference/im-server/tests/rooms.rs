@@ -1,0 +1,167 @@
+//! Rooms: live, for those who are in, in one order, and bounded for those who are slow.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
+
+mod common;
+
+use common::{Peer, TestServer, within};
+use im_proto::{ClientConfig, ClientEvent, Conversation, Credentials, Message, RUSTCRYPTO, RefusalCode};
+use im_server::auth::OpenLoopback;
+use std::sync::Arc;
+
+fn show() -> Conversation {
+    Conversation::room("show")
+}
+
+async fn join(peer: &mut Peer, room: &Conversation) {
+    let id = peer.connection.join_room(room).unwrap();
+    peer.until(|event| match event {
+        ClientEvent::RoomJoined { packet_id, .. } if packet_id == id => Some(()),
+        ClientEvent::RoomRefused { reason, .. } => panic!("{reason}"),
+        _ => None,
+    })
+    .await;
+}
+
+/// The next room message: from, text, and how many were dropped before it.
+async fn heard(peer: &mut Peer) -> (String, String, u64) {
+    peer.until(|event| match event {
+        ClientEvent::RoomMessage { from, content, dropped, .. } => {
+            Some((from, String::from_utf8(content).unwrap(), dropped))
+        }
+        _ => None,
+    })
+    .await
+}
+
+fn said(from: &str, text: &str) -> (String, String, u64) {
+    (from.into(), text.into(), 0)
+}
+
+#[tokio::test]
+async fn who_is_in_hears_what_is_said_meanwhile_and_nothing_else() {
+    let server = TestServer::start().await;
+    let mut alice = server.online("alice", "phone").await;
+    let mut bob = server.online("bob", "phone").await;
+    let mut carol = server.online("carol", "phone").await;
+    join(&mut alice, &show()).await;
+    let id = alice.send_to(&show(), "nobody hears this");
+    assert_eq!(alice.stored_as(id).await, 0, "a room has no log");
+    join(&mut bob, &show()).await;
+    join(&mut carol, &Conversation::room("other")).await;
+    let id = alice.send_to(&show(), "hello");
+    alice.stored_as(id).await;
+    assert_eq!(heard(&mut bob).await, said("alice", "hello"));
+    let id = carol.send_to(&show(), "let me in");
+    assert_eq!(carol.refused(id).await.0, RefusalCode::FORBIDDEN);
+
+    bob.connection.leave_room(&show()).unwrap();
+    bob.until(|event| matches!(event, ClientEvent::RoomLeft { .. }).then_some(())).await;
+    let id = alice.send_to(&show(), "bob is gone");
+    alice.stored_as(id).await;
+    join(&mut bob, &show()).await;
+    let id = alice.send_to(&show(), "bob is back");
+    alice.stored_as(id).await;
+    assert_eq!(heard(&mut bob).await, said("alice", "bob is back"));
+}
+
+/// The answer was lost with the connection: the message is sent again, and heard once.
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_heard_once() {
+    let server = TestServer::start().await;
+    let mut bob = server.online("bob", "phone").await;
+    join(&mut bob, &show()).await;
+    let mut ids = Vec::new();
+    for text in ["once", "once", "another"] {
+        let credentials = Credentials { user: "alice".into(), device: "phone".into(), token: String::new() };
+        let config = ClientConfig::new(&RUSTCRYPTO, server.server.public_key(), credentials);
+        let mut alice = Peer::configured(config, 7);
+        alice.connect_tcp(server.address).await;
+        alice.logged_in().await;
+        // The join takes the first packet id of the run.
+        join(&mut alice, &show()).await;
+        let id = alice.send_to(&show(), text);
+        match text {
+            "once" => assert_eq!(alice.stored_as(id).await, 0),
+            _ => assert_eq!(alice.refused(id).await.0, RefusalCode::CONFLICT),
+        }
+        ids.push(id);
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(heard(&mut bob).await, said("alice", "once"));
+    bob.send_to(&show(), "the end");
+    assert_eq!(heard(&mut bob).await, said("bob", "the end"));
+}
+
+/// 600 connections over real sockets hear the same in the same order, whoever speaks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_hundred_members_hear_the_same_in_the_same_order() {
+    const MEMBERS: usize = 600;
+    const SPEAKERS: usize = 3;
+    const EACH: usize = 10;
+    let server = TestServer::with(
+        |address| Arc::new(OpenLoopback::new(address).unwrap()),
+        |builder| builder.connections(2000, 2000),
+    )
+    .await;
+    let mut members = Vec::new();
+    for n in 0..MEMBERS {
+        let mut member = server.online(&format!("member {n}"), "phone").await;
+        join(&mut member, &show()).await;
+        members.push(member);
+    }
+    let mut tasks = Vec::new();
+    for (n, mut member) in members.into_iter().enumerate() {
+        tasks.push(tokio::spawn(async move {
+            if n < SPEAKERS {
+                for k in 0..EACH {
+                    member.send_to(&show(), &format!("{n}: {k}"));
+                }
+            }
+            let mut all = Vec::new();
+            while all.len() < SPEAKERS * EACH {
+                let (_, text, dropped) = heard(&mut member).await;
+                assert_eq!(dropped, 0);
+                all.push(text);
+            }
+            (member, all)
+        }));
+    }
+    let mut orders = Vec::new();
+    let mut open = Vec::new();
+    for task in tasks {
+        let (member, order) = within(task).await.unwrap();
+        orders.push(order);
+        open.push(member);
+    }
+    assert!(orders.iter().all(|order| *order == orders[0]));
+    assert_eq!(open.len(), MEMBERS);
+}
+
+/// Who does not read loses the oldest and is told how many; the server keeps no more than its bound.
+#[tokio::test]
+async fn a_slow_reader_loses_the_oldest_and_is_told_how_many() {
+    const MESSAGES: u64 = 1000;
+    let server = TestServer::start().await;
+    let mut alice = server.online("alice", "phone").await;
+    let mut slow = server.online("bob", "phone").await;
+    join(&mut alice, &show()).await;
+    join(&mut slow, &show()).await;
+    let now = alice.now();
+    for n in 1..=MESSAGES {
+        let content = format!("{n} {}", "x".repeat(30_000)).into_bytes();
+        let message = Message { to: show(), content, ..Message::text("", "") };
+        let id = alice.connection.send(now, message).unwrap();
+        alice.stored_as(id).await;
+    }
+    let (mut got, mut lost) = (0, 0);
+    loop {
+        let (_, text, dropped) = heard(&mut slow).await;
+        (got, lost) = (got + 1, lost + dropped);
+        let n: u64 = text.split_once(' ').unwrap().0.parse().unwrap();
+        assert_eq!(n, got + lost, "every message was heard or counted");
+        if n == MESSAGES {
+            break;
+        }
+    }
+    assert!(lost > 0, "{got} of {MESSAGES} were heard by a reader that did not read");
+}
