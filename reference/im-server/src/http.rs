@@ -1,4 +1,4 @@
-//! The HTTP routes: health, and the upgrade to a WebSocket.
+//! The HTTP routes: health, the upgrade to a WebSocket, and those of sessions over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode};
+use axum::http::{Extensions, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use base64::Engine;
@@ -17,6 +17,7 @@ use im_proto::Limits;
 use sha1_smol::Sha1;
 
 use crate::limits::Slot;
+use crate::polling;
 use crate::server::Shared;
 use crate::session::drive;
 use crate::transport::WebSocket;
@@ -33,7 +34,11 @@ pub(crate) struct Peer {
 
 pub(crate) fn router(shared: Arc<Shared>, websocket_path: &str) -> Router {
     // Any method, so that a wrong one is answered with what to do.
-    Router::new().route("/healthz", get(health)).route(websocket_path, any(upgrade)).with_state(shared)
+    Router::new()
+        .route("/healthz", get(health))
+        .route(websocket_path, any(upgrade))
+        .merge(polling::router(websocket_path))
+        .with_state(shared)
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
@@ -42,6 +47,13 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
     } else {
         "ok\n".into_response()
     }
+}
+
+/// Where a request comes from, as far as is known.
+pub(crate) fn client_address(extensions: &Extensions) -> Option<SocketAddr> {
+    let peer = extensions.get::<Peer>().map(|peer| peer.address);
+    // The application's own listener knows the address if the application passes it on.
+    peer.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0))
 }
 
 fn refusal(status: StatusCode, reason: &'static str) -> Response {
@@ -63,8 +75,7 @@ async fn upgrade(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
     let (address, slot) = match extensions.get::<Peer>() {
         Some(peer) => (Some(peer.address), peer.slot.clone()),
         None => {
-            // The application's own listener; it knows the address if the application passes it on.
-            let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+            let address = client_address(extensions);
             match shared.slots.take(address.map(|address| address.ip())) {
                 Ok(slot) => (address, Arc::new(slot)),
                 Err(full) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{full}\n")).into_response(),
@@ -141,7 +152,7 @@ fn is_key(key: &HeaderValue) -> bool {
 }
 
 /// Browsers name the page's origin, and would let any page connect. Programs name none.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+pub(crate) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {

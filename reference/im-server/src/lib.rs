@@ -11,10 +11,14 @@ mod http;
 mod hub;
 mod limits;
 mod listener;
+mod polling;
 mod server;
 mod session;
 pub mod store;
 mod tickets;
+mod tls;
 mod transport;
 
+pub use listener::{ListenerConfig, Security};
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};
+pub use tls::{Tls, TlsError, Validity};

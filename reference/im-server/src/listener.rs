@@ -1,5 +1,7 @@
-//! One TCP port for everything: the first byte of a connection tells raw packets from HTTP.
+//! One TCP port for everything: the first byte of a connection tells raw packets, HTTP and TLS from each other, and the
+//! first byte inside TLS the first two.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,13 +12,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use im_codec::MAGIC;
 use im_proto::{CloseCode, encode_plain_close};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::http::Peer;
 use crate::limits::Slot;
 use crate::server::Shared;
 use crate::session::{drive, refuse, stopped};
-use crate::transport::Tcp;
+use crate::transport::{Tcp, Tls, Tunnel};
 
 /// How long a client may take for the head of an HTTP request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,10 +30,13 @@ const HTTP_BUFFER: usize = 16 * 1024;
 const PAUSES_MS: [u64; 4] = [10, 100, 500, 1000];
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// How much is taken out of TLS to look at it, in bytes. Longer reads go past this buffer, which stays.
+const SNIFF: usize = 16;
+const STOPPING: &str = "the server stops or restarts: come back later";
 
 /// Accepts until the server stops.
-pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router: &Router) {
-    let mut stopping = shared.services.stopping.subscribe();
+pub(crate) async fn accept(listener: &TcpListener, door: &Door) {
+    let mut stopping = door.shared.services.stopping.subscribe();
     let mut failures = 0;
     loop {
         let accepted = tokio::select! {
@@ -39,7 +46,7 @@ pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router:
         match accepted {
             Ok((stream, peer)) => {
                 failures = 0;
-                connection(stream, peer, shared, router);
+                connection(stream, peer, door);
             }
             // The peer gave up while it waited to be accepted; that says nothing about the next one.
             Err(error) if is_of_one_connection(&error) => {}
@@ -61,10 +68,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, router: &Router) {
-    match shared.slots.take(Some(peer.ip())) {
+fn connection(stream: TcpStream, peer: SocketAddr, door: &Door) {
+    match door.shared.slots.take(Some(peer.ip())) {
         Ok(slot) => {
-            tokio::spawn(sniff(stream, peer, Arc::new(slot), shared.clone(), router.clone()));
+            tokio::spawn(greet(stream, peer, Arc::new(slot), door.clone()));
         }
         Err(full) => {
             tracing::warn!(%peer, reason = %full, "connection refused");
@@ -76,41 +83,150 @@ fn connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, router:
     }
 }
 
-async fn sniff(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, shared: Arc<Shared>, router: Router) {
-    // Answers are small and awaited, so they must not wait to be put together.
-    let _ = stream.set_nodelay(true);
-    let mut start = [0; 2];
-    let mut stopping = shared.services.stopping.subscribe();
-    let peeked = tokio::select! {
-        peeked = tokio::time::timeout(shared.services.config.login_timeout, stream.peek(&mut start)) => peeked,
-        () = stopped(&mut stopping) => {
-            return refuse(Tcp(stream), CloseCode::GOING_AWAY, "the server stops or restarts: come back later").await;
-        }
-    };
-    let start = match peeked {
-        Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
-        Ok(Err(_)) => return,
-        Err(_) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
-    };
-    match start {
-        [] => {}
-        // Later OUYUNC releases begin with their name; the decoder refuses them by theirs.
-        [MAGIC, ..] | [b'O', b'U'] => drive(Tcp(stream), shared.services.clone(), slot, Some(peer)).await,
-        [b'A'..=b'Z', ..] => http(stream, peer, slot, shared, router).await,
-        [TLS_HANDSHAKE, ..] => {
-            let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
-            refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
-        }
-        [other, ..] => {
-            let reason =
-                format!("the first byte is 0x{other:02x}: a packet begins with 0x66, an HTTP request with a letter");
-            refuse(Tcp(stream), CloseCode::PROTOCOL, &reason).await;
+/// How a listener takes connections.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListenerConfig {
+    /// Whether connections begin with TLS.
+    pub security: Security,
+}
+
+/// Whether the connections of a listener begin with TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// As the client begins, if the server has a certificate.
+    #[default]
+    Either,
+    /// With TLS only.
+    TlsOnly,
+    /// Without TLS only.
+    PlainOnly,
+}
+
+/// What connections of one listener share.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) router: Router,
+    pub(crate) config: Arc<ListenerConfig>,
+}
+
+/// Why a connection did not get as far as its first packet or request.
+enum Unmet {
+    Late,
+    Stopping,
+    Lost,
+}
+
+/// One deadline for all that comes before the first packet or request.
+struct Patience {
+    until: tokio::time::Instant,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Patience {
+    async fn for_io<T>(&mut self, step: impl Future<Output = io::Result<T>>) -> Result<T, Unmet> {
+        tokio::select! {
+            done = tokio::time::timeout_at(self.until, step) => match done {
+                Ok(Ok(done)) => Ok(done),
+                Ok(Err(_)) => Err(Unmet::Lost),
+                Err(_) => Err(Unmet::Late),
+            },
+            () = stopped(&mut self.stopping) => Err(Unmet::Stopping),
         }
     }
 }
 
-async fn http(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, shared: Arc<Shared>, router: Router) {
-    let router = router.layer(Extension(Peer { address: peer, slot }));
+async fn greet(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, door: Door) {
+    // Answers are small and awaited, so they must not wait to be put together.
+    let _ = stream.set_nodelay(true);
+    let services = door.shared.services.clone();
+    let until = tokio::time::Instant::now() + services.config.login_timeout;
+    let mut patience = Patience { until, stopping: services.stopping.subscribe() };
+    let mut start = [0; 2];
+    let start = match patience.for_io(stream.peek(&mut start)).await {
+        Ok(len) => start.get(..len).unwrap_or_default(),
+        Err(Unmet::Lost) => return,
+        Err(Unmet::Stopping) => return refuse(Tcp(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Unmet::Late) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    };
+    let tls_only = door.config.security == Security::TlsOnly;
+    match kind(start) {
+        Kind::Nothing => {}
+        Kind::Tls => match door.shared.tls.as_ref().filter(|_| door.config.security != Security::PlainOnly) {
+            Some(tls) => {
+                let handshake = tls.acceptor().accept(stream);
+                match patience.for_io(handshake).await {
+                    Ok(stream) => {
+                        tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience).await;
+                    }
+                    // There is nothing that the peer could read outside of TLS.
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake was not completed"),
+                }
+            }
+            None => {
+                let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
+                refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+            }
+        },
+        Kind::Packets | Kind::Http if tls_only => {
+            let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
+            refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+        }
+        Kind::Packets => drive(Tcp(stream), services, slot, Some(peer)).await,
+        Kind::Http => http(stream, peer, slot, &door).await,
+        Kind::Other(byte) => refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await,
+    }
+}
+
+/// What came out of TLS.
+async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Door, mut patience: Patience) {
+    let services = door.shared.services.clone();
+    let start = match patience.for_io(stream.fill_buf()).await {
+        Ok(start) => kind(start),
+        Err(Unmet::Lost) => return,
+        Err(Unmet::Stopping) => return refuse(Tls(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Unmet::Late) => return refuse(Tls(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    };
+    match start {
+        Kind::Nothing => {}
+        Kind::Packets => drive(Tls(stream), services, slot, Some(peer)).await,
+        Kind::Http => http(stream, peer, slot, &door).await,
+        Kind::Tls => refuse(Tls(stream), CloseCode::UNSUPPORTED, "this is TLS inside TLS: begin it once").await,
+        Kind::Other(byte) => refuse(Tls(stream), CloseCode::PROTOCOL, &not_known(byte)).await,
+    }
+}
+
+/// What a connection begins with.
+enum Kind {
+    Nothing,
+    Packets,
+    Http,
+    Tls,
+    Other(u8),
+}
+
+fn kind(start: &[u8]) -> Kind {
+    match start {
+        [] => Kind::Nothing,
+        // Later OUYUNC releases begin with their name; the decoder refuses them by theirs. No HTTP method begins so.
+        [MAGIC, ..] | [b'O', b'U', ..] => Kind::Packets,
+        [b'A'..=b'Z', ..] => Kind::Http,
+        [TLS_HANDSHAKE, ..] => Kind::Tls,
+        [other, ..] => Kind::Other(*other),
+    }
+}
+
+fn not_known(byte: u8) -> String {
+    format!("the first byte is 0x{byte:02x}: a packet begins with 0x66, an HTTP request with a letter")
+}
+
+async fn http<S>(stream: S, peer: SocketAddr, slot: Arc<Slot>, door: &Door)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Door { shared, router, .. } = door;
+    let router = router.clone().layer(Extension(Peer { address: peer, slot }));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HTTP_BUFFER);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();

@@ -15,9 +15,12 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::limits::Slots;
+use crate::listener::{Door, ListenerConfig, Security};
+use crate::polling::Table;
 use crate::session::Services;
 use crate::store::{Store, StoreError};
 use crate::tickets::Tickets;
+use crate::tls::Tls;
 use crate::{http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
@@ -55,6 +58,10 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) public_key: ServerPublicKey,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) tls: Option<Tls>,
+    /// Sessions over HTTP, and how long one lives without a request.
+    pub(crate) polling: Arc<Table>,
+    pub(crate) http_idle: Duration,
 }
 
 impl Shared {
@@ -74,6 +81,8 @@ pub struct ServerBuilder {
     connections_per_address: u32,
     allowed_origins: Vec<String>,
     websocket_path: String,
+    tls: Option<Tls>,
+    http_idle: Duration,
 }
 
 /// Why a server does not serve.
@@ -83,6 +92,9 @@ pub enum ServeError {
     /// The authenticator may not guard this listener.
     #[error("{0}")]
     Unguarded(String),
+    /// TLS is asked for and there is no certificate.
+    #[error("a listener for TLS only needs a certificate: ServerBuilder::tls")]
+    NoCertificate,
     /// The listener is not usable.
     #[error("the listener cannot be used: {0}")]
     Listener(#[from] io::Error),
@@ -113,6 +125,8 @@ impl Server {
             connections_per_address: 1_000,
             allowed_origins: Vec::new(),
             websocket_path: "/im".into(),
+            tls: None,
+            http_idle: Duration::from_secs(60),
         }
     }
 
@@ -121,24 +135,37 @@ impl Server {
         self.shared.public_key
     }
 
-    /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
-    /// WebSocket at the path that the builder names. The application must serve HTTP/1.1 with upgrades, as `axum::serve`
+    /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, the WebSocket
+    /// at the path that the builder names, and sessions over HTTP at `sessions` below that path. The application must serve HTTP/1.1 with upgrades, as `axum::serve`
     /// does, and is responsible for whom its listener admits. With `into_make_service_with_connect_info::<SocketAddr>()`
     /// the limit per address holds here too.
     pub fn router(&self) -> Router {
         http::router(self.shared.clone(), &self.websocket_path)
     }
 
-    /// Serves raw packets, WebSockets and HTTP on one port, until [`shutdown`](Self::shutdown). May be called for several
-    /// listeners at once.
+    /// Serves raw packets, WebSockets and HTTP on one port, and with [`ServerBuilder::tls`] the same over TLS, until
+    /// [`shutdown`](Self::shutdown). May be called for several listeners at once.
     ///
     /// # Errors
     ///
     /// [`ServeError::Unguarded`] when the authenticator may not guard this address, [`ServeError::Listener`].
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServeError> {
+        self.serve_with(listener, ListenerConfig::default()).await
+    }
+
+    /// As [`serve`](Self::serve), with settings for this listener: with TLS only, or without.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve), and [`ServeError::NoCertificate`].
+    pub async fn serve_with(&self, listener: TcpListener, config: ListenerConfig) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
+        if config.security == Security::TlsOnly && self.shared.tls.is_none() {
+            return Err(ServeError::NoCertificate);
+        }
         self.shared.services.authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
-        listener::accept(&listener, &self.shared, &self.router()).await;
+        let door = Door { shared: self.shared.clone(), router: self.router(), config: Arc::new(config) };
+        listener::accept(&listener, &door).await;
         Ok(())
     }
 
@@ -193,7 +220,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Where the WebSocket is. Default `/im`.
+    /// Answers TLS too, with this certificate: raw packets, WebSocket and HTTP inside it, on the same port.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How long a session over HTTP lives without a request. Default 60 s; clients wait for packets all the time.
+    pub fn http_idle(mut self, idle: Duration) -> Self {
+        self.http_idle = idle;
+        self
+    }
+
+    /// Where the WebSocket is, and below it the sessions over HTTP. Default `/im`.
     pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
         self.websocket_path = path.into();
         self
@@ -225,6 +264,9 @@ impl ServerBuilder {
             slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
             public_key,
             allowed_origins: self.allowed_origins,
+            tls: self.tls,
+            polling: Arc::default(),
+            http_idle: self.http_idle,
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
     }

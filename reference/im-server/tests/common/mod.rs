@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "every test uses its part")]
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
 
+pub mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
