@@ -1,4 +1,4 @@
-//! The HTTP routes: health, the upgrade to a WebSocket, and those of sessions over HTTP.
+//! The HTTP routes: the upgrade to a WebSocket, those of sessions over HTTP, and those for operators.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Extensions, Method, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
@@ -17,10 +18,10 @@ use im_proto::Limits;
 use sha1_smol::Sha1;
 
 use crate::limits::Slot;
-use crate::polling;
 use crate::server::Shared;
 use crate::session::drive;
 use crate::transport::WebSocket;
+use crate::{operations, polling};
 
 /// The WebSocket sub-protocol of these packets.
 const PROTOCOL: &str = "im.v2";
@@ -34,19 +35,22 @@ pub(crate) struct Peer {
 
 pub(crate) fn router(shared: Arc<Shared>, websocket_path: &str) -> Router {
     // Any method, so that a wrong one is answered with what to do.
+    let counting = middleware::from_fn_with_state(shared.clone(), count);
     Router::new()
-        .route("/healthz", get(health))
         .route(websocket_path, any(upgrade))
         .merge(polling::router(websocket_path))
+        .merge(operations::public_routes())
+        .layer(counting)
         .with_state(shared)
 }
 
-async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    if shared.is_stopping() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
-    } else {
-        "ok\n".into_response()
+/// Refusals are limits at work, or somebody who tries.
+async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status().as_u16() >= 400 {
+        shared.services.metrics.http_refused(response.status().as_u16());
     }
+    response
 }
 
 /// Where a request comes from, as far as is known.

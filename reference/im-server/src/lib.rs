@@ -11,7 +11,10 @@ mod http;
 mod hub;
 mod limits;
 mod listener;
+mod metrics;
+mod operations;
 mod polling;
+mod proxy;
 mod server;
 mod session;
 pub mod store;
@@ -19,6 +22,7 @@ mod tickets;
 mod tls;
 mod transport;
 
+pub use ipnet::IpNet;
 pub use listener::{ListenerConfig, Security};
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};
 pub use tls::{Tls, TlsError, Validity};

@@ -12,18 +12,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use im_codec::MAGIC;
 use im_proto::{CloseCode, encode_plain_close};
+use ipnet::IpNet;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::http::Peer;
 use crate::limits::Slot;
+use crate::metrics::{Metrics, Unmet};
+use crate::operations::private_routes;
+use crate::proxy::{is_trusted, read_header};
 use crate::server::Shared;
 use crate::session::{drive, refuse, stopped};
 use crate::transport::{Tcp, Tls, Tunnel};
 
-/// How long a client may take for the head of an HTTP request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most that HTTP buffers of one connection, in bytes.
 const HTTP_BUFFER: usize = 16 * 1024;
 /// Pauses after a failed accept, growing: without file handles it would fail again at once.
@@ -32,6 +34,9 @@ const PAUSES_MS: [u64; 4] = [10, 100, 500, 1000];
 const TLS_HANDSHAKE: u8 = 0x16;
 /// How much is taken out of TLS to look at it, in bytes. Longer reads go past this buffer, which stays.
 const SNIFF: usize = 16;
+/// Most connections of a listener for operators, and the pause when one cannot be accepted.
+const OPERATORS: usize = 16;
+const OPERATORS_PAUSE: Duration = Duration::from_millis(100);
 const STOPPING: &str = "the server stops or restarts: come back later";
 
 /// Accepts until the server stops.
@@ -63,15 +68,41 @@ pub(crate) async fn accept(listener: &TcpListener, door: &Door) {
     }
 }
 
+/// Accepts for operators: HTTP only, and a few connections at once.
+pub(crate) async fn accept_operators(listener: &TcpListener, shared: &Arc<Shared>) {
+    let router = private_routes().with_state(shared.clone());
+    let mut stopping = shared.services.stopping.subscribe();
+    let places = Arc::new(Semaphore::new(OPERATORS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            } => accepted,
+            () = stopped(&mut stopping) => return,
+        };
+        let (Ok((stream, peer)), Ok(place)) = accepted else {
+            tokio::time::sleep(OPERATORS_PAUSE).await;
+            continue;
+        };
+        let (router, shared) = (router.clone(), shared.clone());
+        tokio::spawn(async move {
+            requests(stream, peer, router, &shared).await;
+            drop(place);
+        });
+    }
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 fn connection(stream: TcpStream, peer: SocketAddr, door: &Door) {
-    match door.shared.slots.take(Some(peer.ip())) {
+    let proxied = is_trusted(peer, &door.config.proxies);
+    match door.shared.slots.take((!proxied).then(|| peer.ip())) {
         Ok(slot) => {
-            tokio::spawn(greet(stream, peer, Arc::new(slot), door.clone()));
+            tokio::spawn(greet(stream, peer, slot, proxied, door.clone()));
         }
         Err(full) => {
             tracing::warn!(%peer, reason = %full, "connection refused");
@@ -89,6 +120,9 @@ fn connection(stream: TcpStream, peer: SocketAddr, door: &Door) {
 pub struct ListenerConfig {
     /// Whether connections begin with TLS.
     pub security: Security,
+    /// Networks of proxies that pass TCP on and begin each connection with a PROXY header (version 1 or 2). Theirs must
+    /// begin so; all others must not.
+    pub proxies: Vec<IpNet>,
 }
 
 /// Whether the connections of a listener begin with TLS.
@@ -111,44 +145,60 @@ pub(crate) struct Door {
     pub(crate) config: Arc<ListenerConfig>,
 }
 
-/// Why a connection did not get as far as its first packet or request.
-enum Unmet {
+/// Why a step did not come to its end.
+enum Cut {
     Late,
     Stopping,
-    Lost,
 }
 
 /// One deadline for all that comes before the first packet or request.
 struct Patience {
     until: tokio::time::Instant,
     stopping: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
 }
 
 impl Patience {
-    async fn for_io<T>(&mut self, step: impl Future<Output = io::Result<T>>) -> Result<T, Unmet> {
+    async fn of<T>(&mut self, step: impl Future<Output = T>) -> Result<T, Cut> {
         tokio::select! {
-            done = tokio::time::timeout_at(self.until, step) => match done {
-                Ok(Ok(done)) => Ok(done),
-                Ok(Err(_)) => Err(Unmet::Lost),
-                Err(_) => Err(Unmet::Late),
-            },
-            () = stopped(&mut self.stopping) => Err(Unmet::Stopping),
+            done = tokio::time::timeout_at(self.until, step) => done.map_err(|_| {
+                self.metrics.unmet(Unmet::Timeout);
+                Cut::Late
+            }),
+            () = stopped(&mut self.stopping) => Err(Cut::Stopping),
         }
     }
 }
 
-async fn greet(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, door: Door) {
+async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, proxied: bool, door: Door) {
     // Answers are small and awaited, so they must not wait to be put together.
     let _ = stream.set_nodelay(true);
     let services = door.shared.services.clone();
+    let metrics = services.metrics.clone();
     let until = tokio::time::Instant::now() + services.config.login_timeout;
-    let mut patience = Patience { until, stopping: services.stopping.subscribe() };
+    let mut patience = Patience { until, stopping: services.stopping.subscribe(), metrics: metrics.clone() };
+    if proxied {
+        let client = match patience.of(read_header(&mut stream)).await {
+            Ok(Ok(client)) => client.unwrap_or(peer),
+            Ok(Err(error)) => {
+                tracing::warn!(proxy = %peer, %error, "a trusted proxy sent no PROXY header; is it switched on there?");
+                return metrics.unmet(Unmet::Proxy);
+            }
+            Err(_) => return,
+        };
+        if let Err(full) = slot.belongs_to(client.ip()) {
+            tracing::warn!(peer = %client, reason = %full, "connection refused");
+            return refuse(Tcp(stream), CloseCode::BUSY, &full.to_string()).await;
+        }
+        peer = client;
+    }
+    let slot = Arc::new(slot);
     let mut start = [0; 2];
-    let start = match patience.for_io(stream.peek(&mut start)).await {
-        Ok(len) => start.get(..len).unwrap_or_default(),
-        Err(Unmet::Lost) => return,
-        Err(Unmet::Stopping) => return refuse(Tcp(stream), CloseCode::GOING_AWAY, STOPPING).await,
-        Err(Unmet::Late) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    let start = match patience.of(stream.peek(&mut start)).await {
+        Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
+        Ok(Err(_)) => return,
+        Err(Cut::Stopping) => return refuse(Tcp(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Cut::Late) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
     };
     let tls_only = door.config.security == Security::TlsOnly;
     match kind(start) {
@@ -156,44 +206,56 @@ async fn greet(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, door: Door)
         Kind::Tls => match door.shared.tls.as_ref().filter(|_| door.config.security != Security::PlainOnly) {
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
-                match patience.for_io(handshake).await {
-                    Ok(stream) => {
+                match patience.of(handshake).await {
+                    Ok(Ok(stream)) => {
                         tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience).await;
                     }
+                    Ok(Err(error)) => {
+                        metrics.unmet(Unmet::Tls);
+                        tracing::debug!(%peer, %error, "a TLS handshake failed");
+                    }
                     // There is nothing that the peer could read outside of TLS.
-                    Err(_) => tracing::debug!(%peer, "a TLS handshake was not completed"),
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake was not completed in time"),
                 }
             }
             None => {
+                metrics.unmet(Unmet::Security);
                 let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
                 refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
             }
         },
         Kind::Packets | Kind::Http if tls_only => {
+            metrics.unmet(Unmet::Security);
             let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
             refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
         }
         Kind::Packets => drive(Tcp(stream), services, slot, Some(peer)).await,
         Kind::Http => http(stream, peer, slot, &door).await,
-        Kind::Other(byte) => refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await,
+        Kind::Other(byte) => {
+            metrics.unmet(Unmet::Unknown);
+            refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
+        }
     }
 }
 
 /// What came out of TLS.
 async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Door, mut patience: Patience) {
     let services = door.shared.services.clone();
-    let start = match patience.for_io(stream.fill_buf()).await {
-        Ok(start) => kind(start),
-        Err(Unmet::Lost) => return,
-        Err(Unmet::Stopping) => return refuse(Tls(stream), CloseCode::GOING_AWAY, STOPPING).await,
-        Err(Unmet::Late) => return refuse(Tls(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    let start = match patience.of(stream.fill_buf()).await {
+        Ok(Ok(start)) => kind(start),
+        Ok(Err(_)) => return,
+        Err(Cut::Stopping) => return refuse(Tls(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Cut::Late) => return refuse(Tls(stream), CloseCode::TIMEOUT, "nothing was sent").await,
     };
     match start {
         Kind::Nothing => {}
         Kind::Packets => drive(Tls(stream), services, slot, Some(peer)).await,
         Kind::Http => http(stream, peer, slot, &door).await,
         Kind::Tls => refuse(Tls(stream), CloseCode::UNSUPPORTED, "this is TLS inside TLS: begin it once").await,
-        Kind::Other(byte) => refuse(Tls(stream), CloseCode::PROTOCOL, &not_known(byte)).await,
+        Kind::Other(byte) => {
+            services.metrics.unmet(Unmet::Unknown);
+            refuse(Tls(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
+        }
     }
 }
 
@@ -225,10 +287,19 @@ async fn http<S>(stream: S, peer: SocketAddr, slot: Arc<Slot>, door: &Door)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Door { shared, router, .. } = door;
-    let router = router.clone().layer(Extension(Peer { address: peer, slot }));
+    let router = door.router.clone().layer(Extension(Peer { address: peer, slot }));
+    requests(stream, peer, router, &door.shared).await;
+}
+
+async fn requests<S>(stream: S, peer: SocketAddr, router: Router, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HTTP_BUFFER);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.services.config.login_timeout)
+        .max_buf_size(HTTP_BUFFER);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::pin!(serving);
     let mut stopping = shared.services.stopping.subscribe();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,13 +16,14 @@ use tokio::sync::watch;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::limits::Slots;
+use crate::limits::{Bounds, Slots};
 use crate::listener::{Door, ListenerConfig, Security};
+use crate::metrics::{MeteredStore, Metrics};
 use crate::polling::Table;
 use crate::session::Services;
 use crate::store::{Store, StoreError};
 use crate::tickets::Tickets;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsError};
 use crate::{http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
@@ -62,6 +65,12 @@ pub(crate) struct Shared {
     /// Sessions over HTTP, and how long one lives without a request.
     pub(crate) polling: Arc<Table>,
     pub(crate) http_idle: Duration,
+    /// New clients should go elsewhere.
+    pub(crate) draining: AtomicBool,
+    /// The last write to the store failed.
+    pub(crate) store_failed: Arc<AtomicBool>,
+    /// Metrics have a listener of their own.
+    pub(crate) metrics_apart: AtomicBool,
 }
 
 impl Shared {
@@ -77,12 +86,12 @@ pub struct ServerBuilder {
     authenticator: Arc<dyn Authenticator>,
     config: ServerConfig,
     node: u16,
-    connections: u32,
-    connections_per_address: u32,
+    bounds: Bounds,
     allowed_origins: Vec<String>,
     websocket_path: String,
     tls: Option<Tls>,
     http_idle: Duration,
+    stall: Duration,
 }
 
 /// Why a server does not serve.
@@ -121,12 +130,12 @@ impl Server {
             authenticator,
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
-            connections: 10_000,
-            connections_per_address: 1_000,
+            bounds: Bounds { total: 10_000, per_address: 1_000, refused_logins: 60 },
             allowed_origins: Vec::new(),
             websocket_path: "/im".into(),
             tls: None,
             http_idle: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
         }
     }
 
@@ -163,10 +172,51 @@ impl Server {
         if config.security == Security::TlsOnly && self.shared.tls.is_none() {
             return Err(ServeError::NoCertificate);
         }
-        self.shared.services.authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
+        let authenticator = &self.shared.services.authenticator;
+        authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
+        if !config.proxies.is_empty() {
+            // A proxy's clients come from everywhere, wherever the proxy is.
+            let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            let behind = |why| ServeError::Unguarded(format!("clients behind a proxy come from everywhere: {why}"));
+            authenticator.check_listener(everywhere).map_err(behind)?;
+        }
         let door = Door { shared: self.shared.clone(), router: self.router(), config: Arc::new(config) };
         listener::accept(&listener, &door).await;
         Ok(())
+    }
+
+    /// Serves `/metrics`, `/healthz` and `/readyz` alone, until [`shutdown`](Self::shutdown); `/metrics` is then no longer on
+    /// the listeners of [`serve`](Self::serve). Whoever reaches this listener may read the numbers: bind it to an address
+    /// that only your monitoring reaches.
+    pub async fn serve_metrics(&self, listener: TcpListener) {
+        self.shared.metrics_apart.store(true, Ordering::Relaxed);
+        listener::accept_operators(&listener, &self.shared).await;
+    }
+
+    /// The numbers as Prometheus reads them, for an application with a `/metrics` of its own.
+    pub fn metrics(&self) -> String {
+        self.shared.services.metrics.text()
+    }
+
+    /// Puts another certificate and key in place of those of [`ServerBuilder::tls`], for handshakes from now on, and counts
+    /// it. Without TLS it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`]; those before stay then.
+    pub fn replace_certificate(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let Some(tls) = &self.shared.tls else { return Ok(()) };
+        let replaced = tls.replace(chain, key);
+        let metrics = &self.shared.services.metrics;
+        metrics.reloaded(replaced.is_ok());
+        metrics.certificate(tls.validity().not_after);
+        replaced
+    }
+
+    /// From now on `/readyz` says that new clients should go elsewhere; all else goes on. Call it some time before
+    /// [`shutdown`](Self::shutdown), so that load balancers notice.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     /// Stops: accepts nothing more, answers what was sent before, closes all sessions with
@@ -209,7 +259,14 @@ impl ServerBuilder {
 
     /// The most connections, in all and from one address (one IPv4 address or one IPv6 /64). Default 10,000 and 1,000.
     pub fn connections(mut self, total: u32, per_address: u32) -> Self {
-        (self.connections, self.connections_per_address) = (total, per_address);
+        (self.bounds.total, self.bounds.per_address) = (total, per_address);
+        self
+    }
+
+    /// How many logins of one address may be refused in a minute, before its connections are refused for a while. Default
+    /// 60.
+    pub fn refused_logins(mut self, per_minute: u32) -> Self {
+        self.bounds.refused_logins = per_minute;
         self
     }
 
@@ -232,6 +289,12 @@ impl ServerBuilder {
         self
     }
 
+    /// How long a peer may take nothing of what waits for it, before its connection is cut. Default 30 s.
+    pub fn stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
     /// Where the WebSocket is, and below it the sessions over HTTP. Default `/im`.
     pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
         self.websocket_path = path.into();
@@ -245,28 +308,42 @@ impl ServerBuilder {
     /// [`ConfigError`] naming the settings that cannot work together.
     pub fn build(self) -> Result<Server, ConfigError> {
         self.config.check()?;
-        if self.connections == 0 || self.connections_per_address == 0 {
+        if self.bounds.total == 0 || self.bounds.per_address == 0 {
             return Err(ConfigError::Zero { name: "connections" });
         }
+        if self.bounds.refused_logins == 0 {
+            return Err(ConfigError::Zero { name: "refused_logins" });
+        }
+        let (metrics, store_failed) = (Arc::new(Metrics::new()), Arc::<AtomicBool>::default());
+        if let Some(tls) = &self.tls {
+            metrics.certificate(tls.validity().not_after);
+        }
+        let store =
+            Arc::new(MeteredStore { inner: self.store, metrics: metrics.clone(), failed: store_failed.clone() });
         let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
-            store: self.store,
+            store,
             authenticator: self.authenticator,
             hub: Arc::new(Hub::default()),
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
             tickets: Tickets::new(),
+            metrics: metrics.clone(),
+            stall: self.stall,
             stopping: watch::Sender::new(false),
         };
         let shared = Shared {
             services: Arc::new(services),
-            slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
+            slots: Arc::new(Slots::new(self.bounds, metrics)),
             public_key,
             allowed_origins: self.allowed_origins,
             tls: self.tls,
             polling: Arc::default(),
             http_idle: self.http_idle,
+            draining: AtomicBool::new(false),
+            store_failed,
+            metrics_apart: AtomicBool::new(false),
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
     }

@@ -32,8 +32,6 @@ use crate::session::drive;
 
 /// The longest wait for packets; a longer one is cut to it. Proxies on the way give up after half a minute or more.
 const MAX_WAIT: Duration = Duration::from_secs(25);
-/// How long a body may take to arrive, and a batch until the session takes it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// When to come back after a refusal for a while, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 const BATCH: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -44,6 +42,11 @@ pub(crate) fn router(path: &str) -> Router<Arc<Shared>> {
     let sessions = format!("{}/sessions", path.trim_end_matches('/'));
     let session = format!("{sessions}/{{id}}");
     Router::new().route(&sessions, post(open)).route(&session, post(exchange).delete(end))
+}
+
+/// How long a body may take to arrive, and a batch until the session takes it.
+fn body_timeout(shared: &Shared) -> Duration {
+    2 * shared.services.config.login_timeout
 }
 
 fn text(status: StatusCode, reason: &str) -> Response {
@@ -123,7 +126,7 @@ async fn exchange(State(shared): State<Arc<Shared>>, Path(id): Path<String>, req
         return text(StatusCode::BAD_REQUEST, "packets need a number: say ?send=N");
     }
     if let Some(number) = ask.send
-        && let Err(refusal) = pipe.send(number, &packets, BODY_TIMEOUT).await
+        && let Err(refusal) = pipe.send(number, &packets, body_timeout(&shared)).await
     {
         return refused(refusal);
     }
@@ -163,7 +166,7 @@ async fn batch(shared: &Shared, request: Request) -> Result<bytes::Bytes, Box<Re
     if length.is_some_and(|length| length > max) {
         return fail(StatusCode::PAYLOAD_TOO_LARGE, &too_long);
     }
-    let body = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), max)).await {
+    let body = match tokio::time::timeout(body_timeout(shared), to_bytes(request.into_body(), max)).await {
         Ok(Ok(body)) => body,
         // Cut off, or over the limit without having said so.
         Ok(Err(_)) => return fail(StatusCode::PAYLOAD_TOO_LARGE, &too_long),
