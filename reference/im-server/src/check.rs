@@ -133,7 +133,7 @@ pub(crate) fn which_file(chain: &Path, key: &Path, error: &TlsError) -> String {
     match error {
         TlsError::Key(_) => format!("{}: {error}", key.display()),
         TlsError::Mismatch => format!("{} and {}: {error}", chain.display(), key.display()),
-        _ => format!("{}: {error}", chain.display()),
+        TlsError::Certificate(_) | TlsError::Setup(_) | _ => format!("{}: {error}", chain.display()),
     }
 }
 

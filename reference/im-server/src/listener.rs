@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use futures_util::future::BoxFuture;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use im_codec::MAGIC;
@@ -205,10 +206,10 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
         Kind::Nothing => {}
         Kind::Tls => match door.shared.tls.as_ref().filter(|_| door.config.security != Security::PlainOnly) {
             Some(tls) => {
-                let handshake = tls.acceptor().accept(stream);
+                let handshake = boxed(tls.acceptor().accept(stream));
                 match patience.of(handshake).await {
                     Ok(Ok(stream)) => {
-                        tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience).await;
+                        boxed(tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience)).await;
                     }
                     Ok(Err(error)) => {
                         metrics.unmet(Unmet::Tls);
@@ -229,8 +230,8 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
             let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
             refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
         }
-        Kind::Packets => drive(Tcp(stream), services, slot, Some(peer)).await,
-        Kind::Http => http(stream, peer, slot, &door).await,
+        Kind::Packets => boxed(drive(Tcp(stream), services, slot, Some(peer))).await,
+        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
         Kind::Other(byte) => {
             metrics.unmet(Unmet::Unknown);
             refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
@@ -249,14 +250,19 @@ async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Doo
     };
     match start {
         Kind::Nothing => {}
-        Kind::Packets => drive(Tls(stream), services, slot, Some(peer)).await,
-        Kind::Http => http(stream, peer, slot, &door).await,
+        Kind::Packets => boxed(drive(Tls(stream), services, slot, Some(peer))).await,
+        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
         Kind::Tls => refuse(Tls(stream), CloseCode::UNSUPPORTED, "this is TLS inside TLS: begin it once").await,
         Kind::Other(byte) => {
             services.metrics.unmet(Unmet::Unknown);
             refuse(Tls(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
         }
     }
+}
+
+/// A step that is large, so that a connection which has not begun does not hold the room for it.
+fn boxed<'a, T>(step: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(step)
 }
 
 /// What a connection begins with.

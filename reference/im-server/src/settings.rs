@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Accept only tokens whose aud claim names this
     #[arg(long, env = "IM_JWT_AUDIENCE")]
     pub(crate) jwt_audience: Option<String>,
-    /// Origins whose web pages may connect besides the server's own, like https://app.example; * for all
+    /// Origins whose web pages may connect besides the server's own, like `https://app.example`; `*` for all
     #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
     pub(crate) allow_origins: Option<Vec<String>>,
     /// Networks of proxies that begin each connection with a PROXY header, version 1 or 2

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{Error::NoItemsFound, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -132,10 +132,11 @@ fn identity(chain: &[u8], key: &[u8]) -> Result<Identity, TlsError> {
     let (_, parsed) = X509Certificate::from_der(own).map_err(|error| certificate(&error))?;
     let validity = parsed.validity();
     let validity = Validity { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() };
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => TlsError::Key("there is none".into()),
-        error => TlsError::Key(error.to_string()),
-    })?;
+    let no_key = |error| {
+        let none = matches!(error, NoItemsFound);
+        TlsError::Key(if none { "there is none".into() } else { error.to_string() })
+    };
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(no_key)?;
     let provider = rustls::crypto::ring::default_provider();
     let key = provider.key_provider.load_private_key(key).map_err(|error| TlsError::Key(error.to_string()))?;
     let certified = CertifiedKey::new(chain, key);

@@ -168,7 +168,14 @@ async fn who_drips_is_cut_on_every_transport_while_a_user_chats() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let (said, ()) = tokio::join!(within(cut), chat);
+    // A connection that is kept open for a next request, and none comes.
+    let silent = async {
+        let mut stream = tcp().await;
+        stream.write_all(kept_alive).await.unwrap();
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said).await;
+    };
+    let (said, (), ()) = tokio::join!(within(cut), chat, within(silent));
     let text = |said: &[u8]| String::from_utf8_lossy(said).into_owned();
     for packets in [&said.0, &said.1] {
         assert!(text(packets).contains("too long"), "{}", text(packets));

@@ -1,5 +1,6 @@
 //! A server on a free loopback port, and peers that drive the protocol's own client over real sockets.
 #![allow(dead_code, unreachable_pub, reason = "every test uses its part")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
 
 pub mod process;
