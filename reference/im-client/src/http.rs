@@ -124,6 +124,8 @@ pub(crate) struct Http {
     sent: u64,
     receiving: Option<Work>,
     received: u64,
+    /// Sending failed for good. What came before is still read.
+    dead: bool,
 }
 
 impl Http {
@@ -142,13 +144,13 @@ impl Http {
         let (StatusCode::CREATED, Some(id)) = (status, id) else { return Err(refused(status, &body)) };
         let path = format!("{sessions}/{id}");
         let receiving = Some(receive(lane(), &path, 1));
-        Ok(Self { path, idle: Some(idle), sending: None, sent: 0, receiving, received: 0 })
+        Ok(Self { path, idle: Some(idle), sending: None, sent: 0, receiving, received: 0, dead: false })
     }
 
     /// Appends what came. Whether the session is over.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Result<bool, TransportError> {
         while let Some(receiving) = &mut self.receiving {
-            let Poll::Ready((lane, answer)) = receiving.poll_unpin(cx) else { return Ok(false) };
+            let Poll::Ready((lane, answer)) = receiving.poll_unpin(cx) else { return Ok(self.dead) };
             self.receiving = None;
             match answer? {
                 (StatusCode::OK, packets) => {
@@ -169,10 +171,19 @@ impl Http {
             if let Some(sending) = &mut self.sending {
                 let Poll::Ready((lane, answer)) = sending.poll_unpin(cx) else { return Ok(()) };
                 self.sending = None;
-                match answer? {
-                    (StatusCode::OK, _) => self.idle = Some(lane),
-                    (status, body) => return Err(refused(status, &body)),
+                let error = match answer {
+                    Ok((StatusCode::OK, _)) => None,
+                    // The session is over; the other request has its last packets, and its end.
+                    Ok((status @ StatusCode::GONE, body)) => return Err(refused(status, &body)),
+                    Ok((status, body)) => Some(refused(status, &body)),
+                    Err(error) => Some(error),
+                };
+                if let Some(error) = error {
+                    self.dead = true;
+                    cx.waker().wake_by_ref();
+                    return Err(error);
                 }
+                self.idle = Some(lane);
             }
             let packets = batch(output);
             if packets.is_empty() {

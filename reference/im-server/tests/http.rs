@@ -244,7 +244,12 @@ async fn until(server: &TestServer, status: &str) {
 
 #[tokio::test]
 async fn a_session_that_nobody_asks_for_ends_and_frees_its_place() {
-    let server = server(|builder| builder.connections(10, 3).http_idle(Duration::from_secs(1))).await;
+    let server = server(|builder| {
+        // The login deadline would end it too.
+        let builder = builder.configure(|config| config.login_timeout = Duration::from_secs(60));
+        builder.connections(10, 3).http_idle(Duration::from_secs(1))
+    })
+    .await;
     let first = open(&server).await;
     until(&server, "503").await;
     until(&server, "201").await;
@@ -273,4 +278,39 @@ async fn a_request_that_waits_is_answered_when_the_server_stops() {
     within(server.server.shutdown()).await.unwrap();
     let told = within(alice.ended()).await;
     assert!(told.contains("going away"), "{told}");
+}
+
+/// A server that takes no packets for good ends the session at once, though the other request could wait on.
+#[tokio::test]
+async fn a_client_whose_packets_are_refused_for_good_gives_the_session_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let len = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..len]).into_owned();
+            if head.contains("?send=") {
+                stream.write_all(b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            } else if !head.contains("?receive=") {
+                let answer = b"HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 2\r\n\r\nid";
+                stream.write_all(answer).await.unwrap();
+                continue;
+            }
+            open.push(stream);
+        }
+    });
+    let credentials = Credentials { user: "alice".into(), device: "test".into(), token: String::new() };
+    let key = server(|builder| builder).await.server.public_key();
+    let mut options = Options::new(format!("http://{address}").parse().unwrap(), key, credentials).reconnect(false);
+    options.config.login_timeout = Duration::from_secs(3_600);
+    let (_client, mut events) = Client::start(options).unwrap();
+    loop {
+        if let Event::Disconnected { closed, .. } = within(events.next()).await.expect("an end") {
+            assert_eq!(closed.by, im_proto::ClosedBy::Transport);
+            return;
+        }
+    }
 }

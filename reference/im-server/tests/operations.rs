@@ -262,6 +262,6 @@ async fn without_tokens_no_proxy_is_trusted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = ListenerConfig::default();
     config.proxies = vec!["10.0.0.0/8".parse().unwrap()];
-    let error = server.server.serve_with(listener, config).await.unwrap_err().to_string();
+    let error = within(server.server.serve_with(listener, config)).await.unwrap_err().to_string();
     assert!(error.contains("behind a proxy"), "{error}");
 }
