@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use im_client::{Credentials, FormatId, Options, ServerPublicKey, ServerUrl, SuiteId};
+use im_client::{Credentials, FormatId, Options, ServerPublicKey, ServerUrl, SuiteId, Tls};
 
 /// The client of the instant-messaging protocol.
 #[derive(Debug, Parser)]
@@ -102,12 +102,15 @@ pub(crate) struct InspectArgs {
 /// What every subcommand that connects needs.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where the server is: tcp://host:port or ws://host:port/path.
+    /// Where the server is: tcp://host:port, ws://host:port/path or http://host:port; over TLS tcps, wss and https.
     #[arg(long, env = "IM_SERVER", value_name = "URL", default_value = "tcp://127.0.0.1:6001")]
     server: ServerUrl,
     /// The server's public key, 64 hex digits. The server prints it when it starts; ask its operator for it.
     #[arg(long, env = "IM_SERVER_KEY", value_name = "HEX")]
     server_key: ServerPublicKey,
+    /// Trust only the authorities in this PEM file where the address asks for TLS; the public ones by default.
+    #[arg(long, env = "IM_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Who logs in.
     #[arg(long, env = "IM_USER", value_name = "NAME")]
     user: String,
@@ -162,6 +165,12 @@ impl Common {
         let device = self.device.clone().unwrap_or_else(|| default_device.into());
         let credentials = Credentials { user: self.user.clone(), device, token };
         let mut options = Options::new(self.server.clone(), self.server_key, credentials);
+        if let Some(path) = &self.ca_file {
+            let pem =
+                std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            options =
+                options.tls(Tls::authorities(pem.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?);
+        }
         if !self.suite.is_empty() {
             options = options.suites(&self.suite);
         }

@@ -101,7 +101,8 @@ impl Driver {
 
         let dial_timeout = self.options.dial_timeout;
         let max_body = self.options.config.max_body;
-        let dial = tokio::time::timeout(dial_timeout, Transport::dial(&url, max_body));
+        let tls = self.options.tls.clone();
+        let dial = tokio::time::timeout(dial_timeout, Transport::dial(&url, &tls, max_body));
         let error = match self.offline(dial).await? {
             Ok(Ok(transport)) => match self.connect() {
                 Ok(()) => return self.session(transport).await,

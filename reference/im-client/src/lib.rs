@@ -8,13 +8,16 @@ mod client;
 mod clock;
 mod driver;
 mod events;
+mod http;
 mod options;
+mod tls;
 mod transport;
 mod url;
 
 pub use client::{Client, NotTaken, Pending, SendFailure, Sent};
 pub use events::{Event, Events, RoomMessage};
 pub use options::Options;
+pub use tls::{Tls, TlsError};
 pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use im_proto::{ClientConfig, Credentials, FormatId, RUSTCRYPTO, ServerPublicKey, SuiteId};
 
+use crate::tls::Tls;
 use crate::url::ServerUrl;
 
 /// What a [`Client`](crate::Client) is started with.
@@ -27,6 +28,8 @@ pub struct Options {
     pub config: ClientConfig,
     /// Whether to connect again after a connection ended or could not be made. On by default.
     pub reconnect: bool,
+    /// Whom to trust where the address asks for TLS.
+    pub tls: Tls,
     /// Bound for one attempt to reach the server. 10 s by default.
     pub dial_timeout: Duration,
 }
@@ -35,7 +38,7 @@ impl Options {
     /// Options with the defaults of the protocol.
     pub fn new(url: ServerUrl, server_key: ServerPublicKey, credentials: Credentials) -> Self {
         let config = ClientConfig::new(&RUSTCRYPTO, server_key, credentials);
-        Self { url, config, reconnect: true, dial_timeout: Duration::from_secs(10) }
+        Self { url, config, reconnect: true, tls: Tls::default(), dial_timeout: Duration::from_secs(10) }
     }
 
     /// Offers only these suites, most preferred first.
@@ -49,6 +52,13 @@ impl Options {
     #[must_use]
     pub fn formats(mut self, formats: &[FormatId]) -> Self {
         self.config.formats = self.config.formats.select(formats);
+        self
+    }
+
+    /// Sets whom to trust where the address asks for TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
         self
     }
 

@@ -1,18 +1,22 @@
-//! Sockets: a stream of packets over TCP, or one packet per binary WebSocket message.
+//! Sockets: a stream of packets over TCP or TLS, one packet per binary WebSocket message, or batches over HTTP.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Sink, SinkExt, Stream};
+use futures_util::{Sink, SinkExt, Stream as _};
 use im_proto::{Framing, Limits, frame_len};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
-use crate::url::ServerUrl;
+use crate::http::Http;
+use crate::tls::{Tls, TlsError};
+use crate::url::{Carrier, ServerUrl};
 
 /// How much room one read offers, in bytes, and how much one turn takes in.
 const READ_CHUNK: usize = 16 * 1024;
@@ -34,8 +38,15 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpStream),
-    WebSocket(Box<WebSocketStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocketStream<Stream>>),
+    Http(Box<Http>),
 }
+
+/// A socket, or TLS on it.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> Duplex for T {}
+pub(crate) type Stream = Box<dyn Duplex>;
 
 /// What one turn of [`Transport::turn`] did.
 #[derive(Debug)]
@@ -50,6 +61,8 @@ pub(crate) enum Turn {
 pub(crate) enum TransportError {
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("WebSocket: {0}")]
     WebSocket(tokio_websockets::Error),
     /// The peer breaks the mapping of packets to messages.
@@ -82,7 +95,7 @@ impl Output {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
-    fn advance(&mut self, n: usize) {
+    pub(crate) fn advance(&mut self, n: usize) {
         self.sent += n;
         if self.sent >= self.bytes.len() {
             self.clear();
@@ -99,7 +112,7 @@ impl Output {
     }
 
     /// The first packet. The connection appends whole ones only.
-    fn packet(&self) -> Option<&[u8]> {
+    pub(crate) fn packet(&self) -> Option<&[u8]> {
         match frame_len(self.rest(), &Limits::new(u32::MAX)) {
             Ok(Framing::Complete(len)) => self.rest().get(..len),
             Ok(Framing::Need(_)) | Err(_) => None,
@@ -109,20 +122,22 @@ impl Output {
 
 impl Transport {
     /// Reaches the server. Bodies up to `max_body` bytes are taken in.
-    pub(crate) async fn dial(url: &ServerUrl, max_body: u32) -> Result<Self, TransportError> {
+    pub(crate) async fn dial(url: &ServerUrl, tls: &Tls, max_body: u32) -> Result<Self, TransportError> {
         let limits = Limits::new(max_body);
-        let stream = TcpStream::connect((url.host(), url.port())).await?;
-        stream.set_nodelay(true)?;
-        let kind = if url.is_websocket() {
-            let websocket_limits = tokio_websockets::Limits::default().max_payload_len(Some(limits.max_packet()));
-            let builder = ClientBuilder::new()
-                .uri(&url.to_string())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
-                .limits(websocket_limits);
-            let (websocket, _response) = builder.connect_on(stream).await?;
-            Kind::WebSocket(Box::new(websocket))
-        } else {
-            Kind::Tcp(stream)
+        let kind = match (url.carrier(), url.is_tls()) {
+            (Carrier::Stream, false) => Kind::Tcp(connect(url).await?),
+            (Carrier::Stream, true) => Kind::Tls(Box::new(tls.connect(url, connect(url).await?).await?)),
+            (Carrier::WebSocket, _) => {
+                let stream = secured(url, tls).await?;
+                let websocket_limits = tokio_websockets::Limits::default().max_payload_len(Some(limits.max_packet()));
+                let builder = ClientBuilder::new()
+                    .uri(&url.to_string())
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
+                    .limits(websocket_limits);
+                let (websocket, _response) = builder.connect_on(stream).await?;
+                Kind::WebSocket(Box::new(websocket))
+            }
+            (Carrier::Http, _) => Kind::Http(Box::new(Http::open(url, tls, limits.max_packet()).await?)),
         };
         Ok(Self { kind, limits, broken: false, failed: None })
     }
@@ -145,11 +160,15 @@ impl Transport {
         let before = (input.len(), output.len());
         let read = match &mut self.kind {
             Kind::Tcp(stream) => read_tcp(stream, cx, input),
+            Kind::Tls(stream) => read_tls(Pin::new(stream), cx, input),
+            Kind::Http(http) => http.poll_read(cx, input),
             Kind::WebSocket(stream) => read_websocket(Pin::new(stream), cx, input, &self.limits),
         };
         if !self.broken {
             let written = match &mut self.kind {
                 Kind::Tcp(stream) => write_tcp(stream, cx, output),
+                Kind::Tls(stream) => write_tls(Pin::new(stream), cx, output),
+                Kind::Http(http) => http.poll_write(cx, output),
                 Kind::WebSocket(stream) => write_websocket(Pin::new(stream), cx, output),
             };
             if let Err(error) = written {
@@ -186,14 +205,10 @@ impl Transport {
                 dropped.clear();
             }
             match &mut self.kind {
-                Kind::Tcp(stream) => {
-                    stream.shutdown().await?;
-                    dropped.reserve(READ_CHUNK);
-                    while stream.read_buf(&mut dropped).await? > 0 {
-                        dropped.clear();
-                    }
-                }
+                Kind::Tcp(stream) => end(stream, dropped).await?,
+                Kind::Tls(stream) => end(stream, dropped).await?,
                 Kind::WebSocket(stream) => stream.close().await?,
+                Kind::Http(http) => http.finish().await?,
             }
             Ok::<(), TransportError>(())
         };
@@ -203,6 +218,28 @@ impl Transport {
             Err(_) => tracing::debug!("the peer did not end the transport"),
         }
     }
+}
+
+async fn connect(url: &ServerUrl) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((url.host(), url.port())).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A connection, with TLS where the address asks for it.
+pub(crate) async fn secured(url: &ServerUrl, tls: &Tls) -> Result<Stream, TransportError> {
+    let stream = connect(url).await?;
+    Ok(if url.is_tls() { Box::new(tls.connect(url, stream).await?) } else { Box::new(stream) })
+}
+
+/// Says that nothing more comes, and reads until the peer says so too.
+async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), mut dropped: Vec<u8>) -> io::Result<()> {
+    stream.shutdown().await?;
+    dropped.reserve(READ_CHUNK);
+    while stream.read_buf(&mut dropped).await? > 0 {
+        dropped.clear();
+    }
+    Ok(())
 }
 
 /// Appends what is there. Whether the peer has ended.
@@ -238,8 +275,48 @@ fn write_tcp(stream: &TcpStream, cx: &mut Context<'_>, output: &mut Output) -> R
     Ok(())
 }
 
+fn read_tls(
+    mut stream: Pin<&mut TlsStream<TcpStream>>,
+    cx: &mut Context<'_>,
+    input: &mut Vec<u8>,
+) -> Result<bool, TransportError> {
+    let full = input.len() + READ_TURN;
+    while input.len() < full {
+        let mut chunk = [0; 4096];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        match stream.as_mut().poll_read(cx, &mut chunk) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) if chunk.filled().is_empty() => return Ok(true),
+            Poll::Ready(Ok(())) => input.extend_from_slice(chunk.filled()),
+            // The end without TLS's goodbye. Whether the session was cut, its own authenticated close tells.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
+            Poll::Ready(Err(error)) => return Err(error.into()),
+        }
+    }
+    // More may be there, and nothing would wake this task for it.
+    cx.waker().wake_by_ref();
+    Ok(false)
+}
+
+fn write_tls(
+    mut stream: Pin<&mut TlsStream<TcpStream>>,
+    cx: &mut Context<'_>,
+    output: &mut Output,
+) -> Result<(), TransportError> {
+    while output.len() > 0 {
+        match stream.as_mut().poll_write(cx, output.rest())? {
+            Poll::Ready(n) => output.advance(n),
+            Poll::Pending => return Ok(()),
+        }
+    }
+    match stream.poll_flush(cx) {
+        Poll::Ready(flushed) => Ok(flushed?),
+        Poll::Pending => Ok(()),
+    }
+}
+
 fn read_websocket(
-    mut stream: Pin<&mut WebSocketStream<TcpStream>>,
+    mut stream: Pin<&mut WebSocketStream<Stream>>,
     cx: &mut Context<'_>,
     input: &mut Vec<u8>,
     limits: &Limits,
@@ -268,7 +345,7 @@ fn read_websocket(
 }
 
 fn write_websocket(
-    mut stream: Pin<&mut WebSocketStream<TcpStream>>,
+    mut stream: Pin<&mut WebSocketStream<Stream>>,
     cx: &mut Context<'_>,
     output: &mut Output,
 ) -> Result<(), TransportError> {

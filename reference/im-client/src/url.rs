@@ -3,22 +3,36 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A server's address: `tcp://host:port` or `ws://host[:port][/path]`.
+/// How packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Carrier {
+    /// A stream of packets.
+    Stream,
+    /// One packet per binary WebSocket message.
+    WebSocket,
+    /// Batches of packets in HTTP requests.
+    Http,
+}
+
+/// A server's address: `tcp://host:port`, `ws://host[:port][/path]` or `http://host[:port][/path]`, and the same over TLS:
+/// `tcps://`, `wss://` and `https://`. Without a path, WebSocket goes to `/` and HTTP to `/im`.
 ///
 /// ```
 /// use im_client::{ServerUrl, UrlError};
-/// let url: ServerUrl = "ws://chat.example/im".parse()?;
-/// assert_eq!((url.host(), url.port()), ("chat.example", 80));
-/// assert_eq!(url.to_string(), "ws://chat.example:80/im");
-/// assert!(matches!("wss://chat.example/im".parse::<ServerUrl>(), Err(UrlError::NotYet { .. })));
+/// let url: ServerUrl = "wss://chat.example/im".parse()?;
+/// assert_eq!((url.host(), url.port(), url.is_tls()), ("chat.example", 443, true));
+/// assert_eq!(url.to_string(), "wss://chat.example:443/im");
+/// assert!(matches!("mqtt://chat.example".parse::<ServerUrl>(), Err(UrlError::Scheme(_))));
 /// # Ok::<(), UrlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
     host: String,
     port: u16,
-    /// The path and query of a WebSocket; `None` for TCP.
-    path: Option<String>,
+    carrier: Carrier,
+    tls: bool,
+    /// The path and query of a WebSocket, the path of HTTP; empty for a stream.
+    path: String,
 }
 
 /// Why a text is not a server's address.
@@ -26,18 +40,10 @@ pub struct ServerUrl {
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("'{0}' has no scheme: write tcp://host:port or ws://host:port/path")]
+    #[error("'{0}' has no scheme: write tcp://host:port, ws://host:port/path or http://host:port")]
     NoScheme(String),
-    /// A transport of the protocol that this client cannot use yet.
-    #[error("{scheme}:// is not supported by this client yet: use {instead}://, packets are encrypted on it too")]
-    NotYet {
-        /// The scheme.
-        scheme: String,
-        /// What to use.
-        instead: &'static str,
-    },
     /// Some other scheme.
-    #[error("unknown scheme '{0}': use tcp://host:port or ws://host:port/path")]
+    #[error("unknown scheme '{0}': use tcp, ws or http, or over TLS tcps, wss or https")]
     Scheme(String),
     /// There is no host, or it has characters that a host cannot have.
     #[error("'{0}' does not name a host: write tcp://host:port, with [brackets] around an IPv6 address")]
@@ -45,8 +51,8 @@ pub enum UrlError {
     /// There is no port, or it is not a number from 1 to 65535.
     #[error("'{0}' does not name a port from 1 to 65535: write host:port")]
     Port(String),
-    /// A `tcp://` address with something behind the port.
-    #[error("'{0}' has a path, which tcp:// does not know: leave it out or use ws://")]
+    /// A path where none can be, or a query where none can be.
+    #[error("'{0}' has a path or query that this scheme does not know: leave it out")]
     Path(String),
 }
 
@@ -63,19 +69,48 @@ impl ServerUrl {
 
     /// Whether packets travel as WebSocket messages.
     pub fn is_websocket(&self) -> bool {
-        self.path.is_some()
+        self.carrier == Carrier::WebSocket
+    }
+
+    /// Whether packets travel in HTTP requests.
+    pub fn is_http(&self) -> bool {
+        self.carrier == Carrier::Http
+    }
+
+    /// Whether the transport is encrypted with TLS. Packets are encrypted between client and server in any case.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    pub(crate) fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Host and port, as HTTP names them.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_websocket() { "ws" } else { "tcp" };
-        let path = self.path.as_deref().unwrap_or("");
-        if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}{path}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{}:{}{path}", self.host, self.port)
-        }
+        let scheme = match (self.carrier, self.tls) {
+            (Carrier::Stream, false) => "tcp",
+            (Carrier::Stream, true) => "tcps",
+            (Carrier::WebSocket, false) => "ws",
+            (Carrier::WebSocket, true) => "wss",
+            (Carrier::Http, false) => "http",
+            (Carrier::Http, true) => "https",
+        };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -91,26 +126,33 @@ impl FromStr for ServerUrl {
             None => (rest, ""),
         };
         let scheme = scheme.to_ascii_lowercase();
-        match scheme.as_str() {
-            "tcp" => {
-                let (host, port) = split_host(authority)?;
-                let port = port.ok_or_else(|| UrlError::Port(authority.into()))?;
-                if !matches!(path, "" | "/") {
-                    return Err(UrlError::Path(text.into()));
-                }
-                Ok(Self { host, port, path: None })
+        let (carrier, tls) = match scheme.as_str() {
+            "tcp" => (Carrier::Stream, false),
+            "tcps" | "tls" | "tcp+tls" => (Carrier::Stream, true),
+            "ws" => (Carrier::WebSocket, false),
+            "wss" => (Carrier::WebSocket, true),
+            "http" => (Carrier::Http, false),
+            "https" => (Carrier::Http, true),
+            _ => return Err(UrlError::Scheme(scheme)),
+        };
+        let (host, port) = split_host(authority)?;
+        // A fragment never goes to a server.
+        let path = path.split('#').next().unwrap_or("");
+        let (port, path) = match carrier {
+            Carrier::Stream if matches!(path, "" | "/") => {
+                (port.ok_or_else(|| UrlError::Port(authority.into()))?, String::new())
             }
-            "ws" => {
-                let (host, port) = split_host(authority)?;
-                // A fragment never goes to a server.
-                let path = path.split('#').next().unwrap_or("");
+            Carrier::Http if !path.contains('?') => {
+                let path = path.trim_end_matches('/');
+                (port.unwrap_or(if tls { 443 } else { 80 }), if path.is_empty() { "/im" } else { path }.into())
+            }
+            Carrier::Stream | Carrier::Http => return Err(UrlError::Path(text.into())),
+            Carrier::WebSocket => {
                 let path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
-                Ok(Self { host, port: port.unwrap_or(80), path: Some(path) })
+                (port.unwrap_or(if tls { 443 } else { 80 }), path)
             }
-            "wss" | "http" | "https" => Err(UrlError::NotYet { scheme, instead: "ws" }),
-            "tls" | "tcps" | "tcp+tls" => Err(UrlError::NotYet { scheme, instead: "tcp" }),
-            _ => Err(UrlError::Scheme(scheme)),
-        }
+        };
+        Ok(Self { host, port, carrier, tls, path })
     }
 }
 
@@ -148,6 +190,11 @@ mod tests {
             ("ws://[::1]", "ws://[::1]:80/"),
             ("ws://h:8080/a/b?c=d#e", "ws://h:8080/a/b?c=d"),
             ("ws://h?x", "ws://h:80/?x"),
+            ("wss://h", "wss://h:443/"),
+            ("tls://h:1", "tcps://h:1"),
+            ("tcp+tls://h:1", "tcps://h:1"),
+            ("http://h", "http://h:80/im"),
+            ("https://[::1]/a/b/", "https://[::1]:443/a/b"),
         ] {
             let url: ServerUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), printed);
@@ -160,16 +207,14 @@ mod tests {
         let error = |text: &str| text.parse::<ServerUrl>().unwrap_err();
         assert_eq!(error("localhost:6001"), UrlError::NoScheme("localhost:6001".into()));
         assert_eq!(error("ftp://h:1"), UrlError::Scheme("ftp".into()));
-        for scheme in ["wss", "http", "https"] {
-            let text = error(&format!("{scheme}://h/im")).to_string();
-            assert!(text.starts_with(&format!("{scheme}:// is not supported")), "{text}");
-        }
         for text in ["tcp://:6001", "tcp://a b:1", "tcp://[::1:6001", "tcp://[1]:2", "tcp://u@h:1", "ws:///x"] {
             assert!(matches!(error(text), UrlError::Host(_)), "{text}");
         }
         for text in ["tcp://h", "tcp://h:", "tcp://h:0", "tcp://h:65536", "tcp://::1:6001", "ws://h:x/"] {
             assert!(matches!(error(text), UrlError::Port(_) | UrlError::Host(_)), "{text}");
         }
-        assert!(matches!(error("tcp://h:1/x"), UrlError::Path(_)));
+        for text in ["tcp://h:1/x", "tcps://h:1?x", "http://h/im?x"] {
+            assert!(matches!(error(text), UrlError::Path(_)), "{text}");
+        }
     }
 }

@@ -70,10 +70,14 @@ async fn send_tells_what_went_wrong_in_its_exit_code() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("login refused (4006): the token is not valid"), "{stderr}");
 
-    let wss = ["send", "--to", "bob", "--server", "wss://h/im", "x"];
-    let (code, _, stderr) = output(&mut im(&server, "alice", &wss)).await;
+    let mqtt = ["send", "--to", "bob", "--server", "mqtt://h", "x"];
+    let (code, _, stderr) = output(&mut im(&server, "alice", &mqtt)).await;
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("wss:// is not supported by this client yet"), "{stderr}");
+    assert!(stderr.contains("unknown scheme 'mqtt'") && stderr.contains("tcps, wss or https"), "{stderr}");
+
+    let own = ["send", "--to", "bob", "--ca-file", "/nowhere/ca.pem", "x"];
+    let (code, _, stderr) = output(&mut im(&server, "alice", &own)).await;
+    assert!(code == Some(1) && stderr.contains("cannot read /nowhere/ca.pem"), "{stderr}");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::settings::Options;
+
 /// The reference instant-messaging server.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -20,6 +22,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve until SIGTERM or Ctrl-C; also what happens without a command
     Serve(ServeArgs),
+    /// Say what is wrong with the settings, without starting; exit code 2 if something is
+    Check(ServeArgs),
     /// Print a login token for a user
     Token(TokenArgs),
     /// Print the public key that clients pin, making the key if there is none
@@ -28,33 +32,11 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address and port of the one listener: raw packets, WebSocket and HTTP
-    #[arg(long, env = "IM_LISTEN", default_value = "127.0.0.1:6001")]
-    pub(crate) listen: String,
-    /// Data directory, made on the first run: messages and the server's key
-    #[arg(long, env = "IM_DATA", default_value = "./im-data")]
-    pub(crate) data: PathBuf,
-    /// Verify login tokens with the HS256 secret in this file, at least 32 bytes
-    #[arg(long, env = "IM_JWT_HS256_SECRET_FILE", conflicts_with = "jwt_eddsa_public_key_file")]
-    pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
-    /// Verify login tokens with the Ed25519 public key in this PEM file
-    #[arg(long, env = "IM_JWT_EDDSA_PUBLIC_KEY_FILE")]
-    pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
-    /// Accept only tokens whose aud claim names this
-    #[arg(long, env = "IM_JWT_AUDIENCE")]
-    pub(crate) jwt_audience: Option<String>,
-    /// Origins whose web pages may connect besides this server's own, like https://app.example; `*` for all
-    #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
-    pub(crate) allow_origins: Vec<String>,
-    /// The most connections
-    #[arg(long, env = "IM_MAX_CONNECTIONS", default_value_t = 10_000)]
-    pub(crate) max_connections: u32,
-    /// The most connections from one address
-    #[arg(long, env = "IM_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1_000)]
-    pub(crate) max_connections_per_address: u32,
-    /// What to log to stderr, like `info` or `im_server=debug`
-    #[arg(long, env = "IM_LOG", default_value = "info")]
-    pub(crate) log: String,
+    /// A file with settings in TOML; flags count more than variables, and both more than the file
+    #[arg(long, env = "IM_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,15 @@ pub(crate) fn server_key(data: &Path) -> Result<ServerKey, Failure> {
     load(&path)
 }
 
+/// Whether the server's key can be used, if there is one; nothing is made.
+pub(crate) fn check_server_key(data: &Path) -> Result<(), Failure> {
+    let path = data.join(KEY);
+    if path.try_exists().map_err(|error| cannot("look for the server's key", &path, &error))? {
+        load(&path)?;
+    }
+    Ok(())
+}
+
 fn load(path: &Path) -> Result<ServerKey, Failure> {
     let metadata = fs::metadata(path).map_err(|error| cannot("read the server's key", path, &error))?;
     let mode = metadata.permissions().mode() & 0o777;

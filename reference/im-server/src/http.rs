@@ -1,4 +1,4 @@
-//! The HTTP routes: health, and the upgrade to a WebSocket.
+//! The HTTP routes: the upgrade to a WebSocket, those of sessions over HTTP, and those for operators.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode};
+use axum::http::{Extensions, Method, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
@@ -20,6 +21,7 @@ use crate::limits::Slot;
 use crate::server::Shared;
 use crate::session::drive;
 use crate::transport::WebSocket;
+use crate::{operations, polling};
 
 /// The WebSocket sub-protocol of these packets.
 const PROTOCOL: &str = "im.v2";
@@ -33,15 +35,29 @@ pub(crate) struct Peer {
 
 pub(crate) fn router(shared: Arc<Shared>, websocket_path: &str) -> Router {
     // Any method, so that a wrong one is answered with what to do.
-    Router::new().route("/healthz", get(health)).route(websocket_path, any(upgrade)).with_state(shared)
+    let counting = middleware::from_fn_with_state(shared.clone(), count);
+    Router::new()
+        .route(websocket_path, any(upgrade))
+        .merge(polling::router(websocket_path))
+        .merge(operations::public_routes())
+        .layer(counting)
+        .with_state(shared)
 }
 
-async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    if shared.is_stopping() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
-    } else {
-        "ok\n".into_response()
+/// Refusals are limits at work, or somebody who tries.
+async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status().as_u16() >= 400 {
+        shared.services.metrics.http_refused(response.status().as_u16());
     }
+    response
+}
+
+/// Where a request comes from, as far as is known.
+pub(crate) fn client_address(extensions: &Extensions) -> Option<SocketAddr> {
+    let peer = extensions.get::<Peer>().map(|peer| peer.address);
+    // The application's own listener knows the address if the application passes it on.
+    peer.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0))
 }
 
 fn refusal(status: StatusCode, reason: &'static str) -> Response {
@@ -63,8 +79,7 @@ async fn upgrade(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
     let (address, slot) = match extensions.get::<Peer>() {
         Some(peer) => (Some(peer.address), peer.slot.clone()),
         None => {
-            // The application's own listener; it knows the address if the application passes it on.
-            let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+            let address = client_address(extensions);
             match shared.slots.take(address.map(|address| address.ip())) {
                 Ok(slot) => (address, Arc::new(slot)),
                 Err(full) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{full}\n")).into_response(),
@@ -141,7 +156,7 @@ fn is_key(key: &HeaderValue) -> bool {
 }
 
 /// Browsers name the page's origin, and would let any page connect. Programs name none.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+pub(crate) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {

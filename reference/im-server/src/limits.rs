@@ -2,18 +2,48 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::metrics::Metrics;
+
+/// Most addresses without a connection whose refused logins are remembered.
+const MAX_REMEMBERED: usize = 65_536;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) total: u32,
+    pub(crate) per_address: u32,
+    /// Refused logins of one address in a minute.
+    pub(crate) refused_logins: u32,
+}
 
 /// Places for connections.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Arc<Semaphore>,
-    total: u32,
-    per_address: usize,
-    by_address: Mutex<BTreeMap<IpAddr, usize>>,
+    bounds: Bounds,
+    sites: Mutex<Sites>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Sites {
+    by_address: BTreeMap<IpAddr, Site>,
+    swept: Instant,
+}
+
+/// What is known of one address.
+#[derive(Debug)]
+struct Site {
+    connections: u32,
+    /// When all refused logins are forgotten. Each is remembered for a minute divided by their number that is allowed.
+    clear_at: Instant,
 }
 
 /// A place, until it is dropped.
@@ -31,32 +61,104 @@ pub(crate) enum Full {
     Total,
     #[error("there are too many connections from your address: close some, or come back later")]
     Address,
+    #[error("too many logins from your address were refused: come back in a minute")]
+    Logins,
 }
 
 impl Slots {
-    pub(crate) fn new(total: u32, per_address: u32) -> Self {
-        let by_address = Mutex::default();
-        Self { free: Arc::new(Semaphore::new(total as usize)), total, per_address: per_address as usize, by_address }
+    pub(crate) fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+        let sites = Mutex::new(Sites { by_address: BTreeMap::new(), swept: Instant::now() });
+        Self { free: Arc::new(Semaphore::new(bounds.total as usize)), bounds, sites, metrics }
+    }
+
+    fn sites(&self) -> MutexGuard<'_, Sites> {
+        // No step can stop half done.
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a connection, from `address` if that is known.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Full> {
-        let permit = self.free.clone().try_acquire_owned().map_err(|_| Full::Total)?;
-        let address = address.map(site);
-        if let Some(address) = address {
-            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_address.entry(address).or_default();
-            if *count >= self.per_address {
-                return Err(Full::Address);
-            }
-            *count += 1;
+        let slot = self.free.clone().try_acquire_owned().map_err(|_| Full::Total).and_then(|permit| {
+            let address = address.map(site);
+            address.map_or(Ok(()), |address| self.enter(address))?;
+            Ok(Slot { slots: self.clone(), address, _permit: permit })
+        });
+        match slot {
+            Ok(_) => self.metrics.connected(),
+            Err(full) => self.count(full),
         }
-        Ok(Slot { slots: self.clone(), address, _permit: permit })
+        slot
+    }
+
+    fn count(&self, full: Full) {
+        self.metrics.refused(match full {
+            Full::Total => "total",
+            Full::Address => "address",
+            Full::Logins => "logins",
+        });
+    }
+
+    fn enter(&self, address: IpAddr) -> Result<(), Full> {
+        let now = Instant::now();
+        let mut sites = self.sites();
+        let site = sites.by_address.entry(address).or_insert(Site { connections: 0, clear_at: now });
+        if site.connections >= self.bounds.per_address {
+            return Err(Full::Address);
+        }
+        // With one more the last minute would have too many.
+        if site.clear_at.saturating_duration_since(now) > MINUTE - self.share() {
+            return Err(Full::Logins);
+        }
+        site.connections += 1;
+        Ok(())
+    }
+
+    /// For how long a refused login counts.
+    fn share(&self) -> Duration {
+        MINUTE / self.bounds.refused_logins.max(1)
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let now = Instant::now();
+        let mut sites = self.sites();
+        if sites.by_address.len() > MAX_REMEMBERED + self.bounds.total as usize && sites.swept + MINUTE < now {
+            sites.swept = now;
+            sites.by_address.retain(|_, site| site.connections > 0 || site.clear_at > now);
+        }
+        let full = sites.by_address.len() > MAX_REMEMBERED + self.bounds.total as usize;
+        if let Some(site) = sites.by_address.get_mut(&address) {
+            site.connections = site.connections.saturating_sub(1);
+            if site.connections == 0 && (site.clear_at <= now || full) {
+                sites.by_address.remove(&address);
+            }
+        }
     }
 
     /// Waits until all places are free again, at most so long. Whether they are.
     pub(crate) async fn all_free(&self, at_most: Duration) -> bool {
-        matches!(tokio::time::timeout(at_most, self.free.acquire_many(self.total)).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(at_most, self.free.acquire_many(self.bounds.total)).await, Ok(Ok(_)))
+    }
+}
+
+impl Slot {
+    /// The connection turns out to be of this address.
+    pub(crate) fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
+        let address = site(address);
+        self.slots.enter(address).inspect_err(|full| self.slots.count(*full))?;
+        if let Some(before) = self.address.replace(address) {
+            self.slots.leave(before);
+        }
+        Ok(())
+    }
+
+    /// A login was refused here.
+    pub(crate) fn login_refused(&self) {
+        let Some(address) = self.address else { return };
+        let now = Instant::now();
+        if let Some(site) = self.slots.sites().by_address.get_mut(&address) {
+            // Never more than a minute, however many sessions are refused at once.
+            site.clear_at = (site.clear_at.max(now) + self.slots.share()).min(now + MINUTE);
+        }
     }
 }
 
@@ -70,13 +172,8 @@ fn site(address: IpAddr) -> IpAddr {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let mut by_address = self.slots.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                by_address.remove(&address);
-            }
+        if let Some(address) = self.address {
+            self.slots.leave(address);
         }
     }
 }
@@ -85,10 +182,18 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    #[test]
-    fn places_are_counted_in_all_and_by_address() {
-        let slots = Arc::new(Slots::new(3, 1));
-        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn slots(total: u32, per_address: u32, refused_logins: u32) -> Arc<Slots> {
+        let bounds = Bounds { total, per_address, refused_logins };
+        Arc::new(Slots::new(bounds, Arc::new(Metrics::new())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_counted_in_all_and_by_address() {
+        let slots = slots(3, 1, 10);
         let first = slots.take(address("10.0.0.1")).unwrap();
         assert_eq!(slots.take(address("::ffff:10.0.0.1")).unwrap_err(), Full::Address);
         let _v6 = slots.take(address("2001:db8::1")).unwrap();
@@ -97,5 +202,38 @@ mod tests {
         assert_eq!(slots.take(None).unwrap_err(), Full::Total);
         drop(first);
         slots.take(address("10.0.0.1")).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_behind_a_proxy_counts_for_the_client() {
+        let slots = slots(10, 1, 10);
+        let mut first = slots.take(None).unwrap();
+        first.belongs_to("10.0.0.1".parse().unwrap()).unwrap();
+        let mut second = slots.take(None).unwrap();
+        assert_eq!(second.belongs_to("10.0.0.1".parse().unwrap()), Err(Full::Address));
+        drop(first);
+        second.belongs_to("10.0.0.1".parse().unwrap()).unwrap();
+        drop(second);
+        assert!(slots.sites().by_address.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_many_refused_logins_has_to_wait() {
+        let slots = slots(10, 5, 3);
+        for _ in 0..3 {
+            slots.take(address("10.0.0.1")).unwrap().login_refused();
+        }
+        assert_eq!(slots.take(address("10.0.0.1")).unwrap_err(), Full::Logins);
+        slots.take(address("10.0.0.2")).unwrap();
+        tokio::time::advance(MINUTE / 3).await;
+        let again = slots.take(address("10.0.0.1")).unwrap();
+        for _ in 0..100 {
+            again.login_refused();
+        }
+        drop(again);
+        assert_eq!(slots.take(address("10.0.0.1")).unwrap_err(), Full::Logins);
+        tokio::time::advance(MINUTE).await;
+        drop(slots.take(address("10.0.0.1")).unwrap());
+        assert!(slots.sites().by_address.is_empty(), "nothing is left of it");
     }
 }

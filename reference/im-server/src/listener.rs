@@ -1,35 +1,48 @@
-//! One TCP port for everything: the first byte of a connection tells raw packets from HTTP.
+//! One TCP port for everything: the first byte of a connection tells raw packets, HTTP and TLS from each other, and the
+//! first byte inside TLS the first two.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use futures_util::future::BoxFuture;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use im_codec::MAGIC;
 use im_proto::{CloseCode, encode_plain_close};
+use ipnet::IpNet;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 
 use crate::http::Peer;
 use crate::limits::Slot;
+use crate::metrics::{Metrics, Unmet};
+use crate::operations::private_routes;
+use crate::proxy::{is_trusted, read_header};
 use crate::server::Shared;
 use crate::session::{drive, refuse, stopped};
-use crate::transport::Tcp;
+use crate::transport::{Tcp, Tls, Tunnel};
 
-/// How long a client may take for the head of an HTTP request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most that HTTP buffers of one connection, in bytes.
 const HTTP_BUFFER: usize = 16 * 1024;
 /// Pauses after a failed accept, growing: without file handles it would fail again at once.
 const PAUSES_MS: [u64; 4] = [10, 100, 500, 1000];
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// How much is taken out of TLS to look at it, in bytes. Longer reads go past this buffer, which stays.
+const SNIFF: usize = 16;
+/// Most connections of a listener for operators, and the pause when one cannot be accepted.
+const OPERATORS: usize = 16;
+const OPERATORS_PAUSE: Duration = Duration::from_millis(100);
+const STOPPING: &str = "the server stops or restarts: come back later";
 
 /// Accepts until the server stops.
-pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router: &Router) {
-    let mut stopping = shared.services.stopping.subscribe();
+pub(crate) async fn accept(listener: &TcpListener, door: &Door) {
+    let mut stopping = door.shared.services.stopping.subscribe();
     let mut failures = 0;
     loop {
         let accepted = tokio::select! {
@@ -39,7 +52,7 @@ pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router:
         match accepted {
             Ok((stream, peer)) => {
                 failures = 0;
-                connection(stream, peer, shared, router);
+                connection(stream, peer, door);
             }
             // The peer gave up while it waited to be accepted; that says nothing about the next one.
             Err(error) if is_of_one_connection(&error) => {}
@@ -56,15 +69,41 @@ pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router:
     }
 }
 
+/// Accepts for operators: HTTP only, and a few connections at once.
+pub(crate) async fn accept_operators(listener: &TcpListener, shared: &Arc<Shared>) {
+    let router = private_routes().with_state(shared.clone());
+    let mut stopping = shared.services.stopping.subscribe();
+    let places = Arc::new(Semaphore::new(OPERATORS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            } => accepted,
+            () = stopped(&mut stopping) => return,
+        };
+        let (Ok((stream, peer)), Ok(place)) = accepted else {
+            tokio::time::sleep(OPERATORS_PAUSE).await;
+            continue;
+        };
+        let (router, shared) = (router.clone(), shared.clone());
+        tokio::spawn(async move {
+            requests(stream, peer, router, &shared).await;
+            drop(place);
+        });
+    }
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, router: &Router) {
-    match shared.slots.take(Some(peer.ip())) {
+fn connection(stream: TcpStream, peer: SocketAddr, door: &Door) {
+    let proxied = is_trusted(peer, &door.config.proxies);
+    match door.shared.slots.take((!proxied).then(|| peer.ip())) {
         Ok(slot) => {
-            tokio::spawn(sniff(stream, peer, Arc::new(slot), shared.clone(), router.clone()));
+            tokio::spawn(greet(stream, peer, slot, proxied, door.clone()));
         }
         Err(full) => {
             tracing::warn!(%peer, reason = %full, "connection refused");
@@ -76,43 +115,197 @@ fn connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, router:
     }
 }
 
-async fn sniff(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, shared: Arc<Shared>, router: Router) {
-    // Answers are small and awaited, so they must not wait to be put together.
-    let _ = stream.set_nodelay(true);
-    let mut start = [0; 2];
-    let mut stopping = shared.services.stopping.subscribe();
-    let peeked = tokio::select! {
-        peeked = tokio::time::timeout(shared.services.config.login_timeout, stream.peek(&mut start)) => peeked,
-        () = stopped(&mut stopping) => {
-            return refuse(Tcp(stream), CloseCode::GOING_AWAY, "the server stops or restarts: come back later").await;
-        }
-    };
-    let start = match peeked {
-        Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
-        Ok(Err(_)) => return,
-        Err(_) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
-    };
-    match start {
-        [] => {}
-        // Later OUYUNC releases begin with their name; the decoder refuses them by theirs.
-        [MAGIC, ..] | [b'O', b'U'] => drive(Tcp(stream), shared.services.clone(), slot, Some(peer)).await,
-        [b'A'..=b'Z', ..] => http(stream, peer, slot, shared, router).await,
-        [TLS_HANDSHAKE, ..] => {
-            let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
-            refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
-        }
-        [other, ..] => {
-            let reason =
-                format!("the first byte is 0x{other:02x}: a packet begins with 0x66, an HTTP request with a letter");
-            refuse(Tcp(stream), CloseCode::PROTOCOL, &reason).await;
+/// How a listener takes connections.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListenerConfig {
+    /// Whether connections begin with TLS.
+    pub security: Security,
+    /// Networks of proxies that pass TCP on and begin each connection with a PROXY header (version 1 or 2). Theirs must
+    /// begin so; all others must not.
+    pub proxies: Vec<IpNet>,
+}
+
+/// Whether the connections of a listener begin with TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// As the client begins, if the server has a certificate.
+    #[default]
+    Either,
+    /// With TLS only.
+    TlsOnly,
+    /// Without TLS only.
+    PlainOnly,
+}
+
+/// What connections of one listener share.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) router: Router,
+    pub(crate) config: Arc<ListenerConfig>,
+}
+
+/// Why a step did not come to its end.
+enum Cut {
+    Late,
+    Stopping,
+}
+
+/// One deadline for all that comes before the first packet or request.
+struct Patience {
+    until: tokio::time::Instant,
+    stopping: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Patience {
+    async fn of<T>(&mut self, step: impl Future<Output = T>) -> Result<T, Cut> {
+        tokio::select! {
+            done = tokio::time::timeout_at(self.until, step) => done.map_err(|_| {
+                self.metrics.unmet(Unmet::Timeout);
+                Cut::Late
+            }),
+            () = stopped(&mut self.stopping) => Err(Cut::Stopping),
         }
     }
 }
 
-async fn http(stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>, shared: Arc<Shared>, router: Router) {
-    let router = router.layer(Extension(Peer { address: peer, slot }));
+async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, proxied: bool, door: Door) {
+    // Answers are small and awaited, so they must not wait to be put together.
+    let _ = stream.set_nodelay(true);
+    let services = door.shared.services.clone();
+    let metrics = services.metrics.clone();
+    let until = tokio::time::Instant::now() + services.config.login_timeout;
+    let mut patience = Patience { until, stopping: services.stopping.subscribe(), metrics: metrics.clone() };
+    if proxied {
+        let client = match patience.of(read_header(&mut stream)).await {
+            Ok(Ok(client)) => client.unwrap_or(peer),
+            Ok(Err(error)) => {
+                tracing::warn!(proxy = %peer, %error, "a trusted proxy sent no PROXY header; is it switched on there?");
+                return metrics.unmet(Unmet::Proxy);
+            }
+            Err(_) => return,
+        };
+        if let Err(full) = slot.belongs_to(client.ip()) {
+            tracing::warn!(peer = %client, reason = %full, "connection refused");
+            return refuse(Tcp(stream), CloseCode::BUSY, &full.to_string()).await;
+        }
+        peer = client;
+    }
+    let slot = Arc::new(slot);
+    let mut start = [0; 2];
+    let start = match patience.of(stream.peek(&mut start)).await {
+        Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
+        Ok(Err(_)) => return,
+        Err(Cut::Stopping) => return refuse(Tcp(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Cut::Late) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    };
+    let tls_only = door.config.security == Security::TlsOnly;
+    match kind(start) {
+        Kind::Nothing => {}
+        Kind::Tls => match door.shared.tls.as_ref().filter(|_| door.config.security != Security::PlainOnly) {
+            Some(tls) => {
+                let handshake = boxed(tls.acceptor().accept(stream));
+                match patience.of(handshake).await {
+                    Ok(Ok(stream)) => {
+                        boxed(tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience)).await;
+                    }
+                    Ok(Err(error)) => {
+                        metrics.unmet(Unmet::Tls);
+                        tracing::debug!(%peer, %error, "a TLS handshake failed");
+                    }
+                    // There is nothing that the peer could read outside of TLS.
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake was not completed in time"),
+                }
+            }
+            None => {
+                metrics.unmet(Unmet::Security);
+                let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
+                refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+            }
+        },
+        Kind::Packets | Kind::Http if tls_only => {
+            metrics.unmet(Unmet::Security);
+            let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
+            refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+        }
+        Kind::Packets => boxed(drive(Tcp(stream), services, slot, Some(peer))).await,
+        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
+        Kind::Other(byte) => {
+            metrics.unmet(Unmet::Unknown);
+            refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
+        }
+    }
+}
+
+/// What came out of TLS.
+async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Door, mut patience: Patience) {
+    let services = door.shared.services.clone();
+    let start = match patience.of(stream.fill_buf()).await {
+        Ok(Ok(start)) => kind(start),
+        Ok(Err(_)) => return,
+        Err(Cut::Stopping) => return refuse(Tls(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Cut::Late) => return refuse(Tls(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+    };
+    match start {
+        Kind::Nothing => {}
+        Kind::Packets => boxed(drive(Tls(stream), services, slot, Some(peer))).await,
+        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
+        Kind::Tls => refuse(Tls(stream), CloseCode::UNSUPPORTED, "this is TLS inside TLS: begin it once").await,
+        Kind::Other(byte) => {
+            services.metrics.unmet(Unmet::Unknown);
+            refuse(Tls(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
+        }
+    }
+}
+
+/// A step that is large, so that a connection which has not begun does not hold the room for it.
+fn boxed<'a, T>(step: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(step)
+}
+
+/// What a connection begins with.
+enum Kind {
+    Nothing,
+    Packets,
+    Http,
+    Tls,
+    Other(u8),
+}
+
+fn kind(start: &[u8]) -> Kind {
+    match start {
+        [] => Kind::Nothing,
+        // Later OUYUNC releases begin with their name; the decoder refuses them by theirs. No HTTP method begins so.
+        [MAGIC, ..] | [b'O', b'U', ..] => Kind::Packets,
+        [b'A'..=b'Z', ..] => Kind::Http,
+        [TLS_HANDSHAKE, ..] => Kind::Tls,
+        [other, ..] => Kind::Other(*other),
+    }
+}
+
+fn not_known(byte: u8) -> String {
+    format!("the first byte is 0x{byte:02x}: a packet begins with 0x66, an HTTP request with a letter")
+}
+
+async fn http<S>(stream: S, peer: SocketAddr, slot: Arc<Slot>, door: &Door)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let router = door.router.clone().layer(Extension(Peer { address: peer, slot }));
+    requests(stream, peer, router, &door.shared).await;
+}
+
+async fn requests<S>(stream: S, peer: SocketAddr, router: Router, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HTTP_BUFFER);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.services.config.login_timeout)
+        .max_buf_size(HTTP_BUFFER);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::pin!(serving);
     let mut stopping = shared.services.stopping.subscribe();

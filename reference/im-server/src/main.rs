@@ -4,9 +4,11 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+mod check;
 mod cli;
 mod files;
 mod serve;
+mod settings;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let result = match command {
         None => serve::serve(&serve),
         Some(Command::Serve(args)) => serve::serve(&args),
+        Some(Command::Check(args)) => check::check(&args),
         Some(Command::Token(args)) => token(&args),
         Some(Command::Key(args)) => files::server_key(&args.data).map(|key| println!("{}", key.public())),
     };

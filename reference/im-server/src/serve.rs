@@ -2,100 +2,192 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use im_server::Server;
-use im_server::auth::{Authenticator, JwtAuthenticator, OpenLoopback};
+use im_server::auth::{Authenticator, OpenLoopback};
 use im_server::store::{FjallConfig, FjallStore, Store};
+use im_server::{ListenerConfig, Security, ServeError, Server};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::check::{Prepared, how_to_verify, prepare, read_tls, which_file};
 use crate::cli::ServeArgs;
+use crate::settings::Settings;
 use crate::{Failure, files};
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| Failure::settings(format!("the log filter {:?} is not one: {error}", args.log)))?;
+    let prepared = prepare(args)?;
+    let Settings { log, log_json, .. } = &prepared.settings;
+    let filter = EnvFilter::try_new(log)
+        .map_err(|error| Failure::settings(format!("the log filter {log:?} is not one: {error}")))?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if *log_json {
+        subscriber.json().init();
+    } else {
+        subscriber.with_ansi(colours).init();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::run(format!("cannot start the runtime: {error}")))?.block_on(run(args))
+    runtime.map_err(|error| Failure::run(format!("cannot start the runtime: {error}")))?.block_on(run(prepared))
 }
 
-async fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let tokens = token_verification(args)?;
-    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
-        Failure::run(format!(
-            "cannot listen on {}: {error}; choose another address with --listen or IM_LISTEN",
-            args.listen
-        ))
-    })?;
-    let address = listener.local_addr().map_err(|error| Failure::run(error.to_string()))?;
+async fn run(prepared: Prepared) -> Result<(), Failure> {
+    let Prepared { settings, tokens, tls, notes, expired } = prepared;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    if let Some(problem) = expired {
+        tracing::error!("{problem}; clients will refuse it");
+    }
+    let mut listeners = listeners(&settings).await?;
+    let Some(address) = listeners.first().map(|first| first.address) else {
+        return Err(Failure::run("there is no listener"));
+    };
+    let metrics_listener = match &settings.metrics_listen {
+        Some(listen) => Some(bind("metrics-listen", listen).await?.0),
+        None => None,
+    };
     let verified = tokens.is_some();
     let authenticator = match tokens {
         Some(tokens) => Arc::new(tokens) as Arc<dyn Authenticator>,
-        None => Arc::new(OpenLoopback::new(address).map_err(|error| Failure::settings(how_to_verify(&error)))?),
+        None => {
+            // Every listener is asked about when it is served; this one says what to do.
+            Arc::new(OpenLoopback::new(address).map_err(|error| Failure::settings(how_to_verify(&error)))?)
+        }
     };
-    let key = files::server_key(&args.data)?;
+    let key = files::server_key(&settings.data)?;
     let store =
-        FjallStore::open(&args.data, &FjallConfig::default()).map_err(|error| Failure::run(error.to_string()))?;
+        FjallStore::open(&settings.data, &FjallConfig::default()).map_err(|error| Failure::run(error.to_string()))?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let server = Server::builder(store, authenticator, key)
-        .connections(args.max_connections, args.max_connections_per_address)
-        .allow_origins(args.allow_origins.iter().cloned())
-        .build()
-        .map_err(|error| Failure::settings(error.to_string()))?;
+    let mut builder = Server::builder(store, authenticator, key)
+        .connections(settings.max_connections, settings.max_connections_per_address)
+        .refused_logins(settings.max_refused_logins)
+        .stall(settings.stall)
+        .http_idle(settings.http_idle)
+        .allow_origins(settings.allow_origins.iter().cloned())
+        .configure(|config| config.login_timeout = settings.login_timeout);
+    let with_tls = tls.is_some();
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
+    let server = builder.build().map_err(|error| Failure::settings(error.to_string()))?;
     // Before the banner, so that whoever waits for it may send a signal.
-    let stop = stop_signal().map_err(|error| Failure::run(format!("cannot wait for signals: {error}")))?;
-    let banner = banner(args, address, &server.public_key().to_string(), verified);
+    let cannot = |error| Failure::run(format!("cannot wait for signals: {error}"));
+    let (stop, hang_up) = (stop_signal().map_err(cannot)?, signal(SignalKind::hangup()).map_err(cannot)?);
+    let banner = banner(&settings, &listeners, &server.public_key().to_string(), verified, with_tls);
     let mut stdout = std::io::stdout();
     // A closed stdout is no reason not to serve.
     let _ = stdout.write_all(banner.as_bytes()).and_then(|()| stdout.flush());
 
-    let serving = tokio::spawn({
+    let mut serving: JoinSet<Result<(), ServeError>> = JoinSet::new();
+    for Bound { listener, config, .. } in listeners.drain(..) {
         let server = server.clone();
-        async move { server.serve(listener).await }
-    });
-    let signal = stop.await;
-    tracing::info!(signal, "stopping");
+        serving.spawn(async move { server.serve_with(listener, config).await });
+    }
+    if let Some(listener) = metrics_listener {
+        let server = server.clone();
+        serving.spawn(async move {
+            server.serve_metrics(listener).await;
+            Ok(())
+        });
+    }
+    let reloading = tokio::spawn(reload(server.clone(), settings.tls_files.clone(), settings.tls_check, hang_up));
+    let ended = tokio::select! {
+        signal = stop => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        // None ends by itself, unless it may not serve.
+        Some(ended) = serving.join_next() => Some(ended),
+    };
+    if ended.is_none() && !settings.drain.is_zero() {
+        server.drain();
+        tracing::info!(seconds = settings.drain.as_secs(), "draining: /readyz says 503");
+        tokio::time::sleep(settings.drain).await;
+    }
+    reloading.abort();
     let stopped = server.shutdown().await.map_err(|error| Failure::run(error.to_string()));
-    match serving.await {
-        Ok(Ok(())) => stopped,
-        Ok(Err(error)) => Err(Failure::run(error.to_string())),
-        Err(error) => Err(Failure::run(error.to_string())),
+    let mut results: Vec<_> = ended.into_iter().collect();
+    while let Some(ended) = serving.join_next().await {
+        results.push(ended);
+    }
+    for result in results {
+        result.map_err(|error| Failure::run(error.to_string()))?.map_err(|error| Failure::run(error.to_string()))?;
+    }
+    stopped
+}
+
+/// A listener that is bound.
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    config: ListenerConfig,
+}
+
+async fn bind(flag: &str, listen: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+    let variable = flag.replace('-', "_").to_uppercase();
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        Failure::run(format!(
+            "cannot listen on {listen}: {error}; choose another address with --{flag} or IM_{variable}"
+        ))
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::run(error.to_string()))?;
+    Ok((listener, address))
+}
+
+async fn listeners(settings: &Settings) -> Result<Vec<Bound>, Failure> {
+    let all = [
+        ("listen", Some(&settings.listen), Security::Either),
+        ("listen-tls", settings.listen_tls.as_ref(), Security::TlsOnly),
+        ("listen-plain", settings.listen_plain.as_ref(), Security::PlainOnly),
+    ];
+    let mut listeners = Vec::new();
+    for (flag, listen, security) in all {
+        let Some(listen) = listen else { continue };
+        let (listener, address) = bind(flag, listen).await?;
+        let mut config = ListenerConfig::default();
+        config.security = security;
+        config.proxies.clone_from(&settings.proxies);
+        listeners.push(Bound { listener, address, config });
+    }
+    Ok(listeners)
+}
+
+/// Takes changed TLS files, at intervals and when SIGHUP asks.
+async fn reload(server: Server, tls: Option<(PathBuf, PathBuf)>, every: std::time::Duration, mut hang_up: Signal) {
+    let mut tried = tls.as_ref().and_then(|(chain, key)| read_tls(chain, key).ok());
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every), if tls.is_some() => {}
+            _ = hang_up.recv() => tracing::info!(tls = tls.is_some(), "SIGHUP: looking for changed TLS files"),
+        }
+        let Some((chain, key)) = &tls else { continue };
+        let now = match read_tls(chain, key) {
+            Ok(now) => now,
+            Err(problem) => {
+                tracing::error!("{problem}; the certificate of before stays");
+                continue;
+            }
+        };
+        if tried.as_ref() == Some(&now) {
+            continue;
+        }
+        match server.replace_certificate(&now.0, &now.1) {
+            Ok(()) => tracing::info!(file = %chain.display(), "a new certificate is in use"),
+            // One of the two files may be written a moment before the other.
+            Err(error) => tracing::error!("{}; the certificate of before stays", which_file(chain, key, &error)),
+        }
+        tried = Some(now);
     }
 }
 
-fn token_verification(args: &ServeArgs) -> Result<Option<JwtAuthenticator>, Failure> {
-    let (path, tokens) = match (&args.jwt_hs256_secret_file, &args.jwt_eddsa_public_key_file) {
-        (Some(path), _) => (path, JwtAuthenticator::hs256(&files::read(path)?)),
-        (None, Some(path)) => (path, JwtAuthenticator::eddsa(&files::read(path)?)),
-        (None, None) => return Ok(None),
-    };
-    let tokens = tokens.map_err(|error| Failure::settings(format!("{}: {error}", path.display())))?;
-    Ok(Some(match &args.jwt_audience {
-        Some(audience) => tokens.audience(audience),
-        None => tokens,
-    }))
-}
-
-fn how_to_verify(error: &im_server::auth::NotLoopback) -> String {
-    format!(
-        "refusing to start: {error}.\n\
-         Either listen on loopback only:\n\
-         \x20   im-server --listen 127.0.0.1:6001\n\
-         or verify login tokens:\n\
-         \x20   (umask 077; openssl rand -hex 32 > im-secret)     # create a secret\n\
-         \x20   export IM_JWT_HS256_SECRET_FILE=im-secret         # tell the server\n\
-         \x20   im-server token alice --ttl 30d                   # issue a token for each user\n\
-         With tokens of your own service, set IM_JWT_EDDSA_PUBLIC_KEY_FILE to its Ed25519 public key (PEM)."
-    )
-}
-
-fn banner(args: &ServeArgs, address: SocketAddr, key: &str, verified: bool) -> String {
+fn banner(settings: &Settings, listeners: &[Bound], key: &str, verified: bool, tls: bool) -> String {
+    let Some(Bound { address, .. }) = listeners.first() else { return String::new() };
     // An unspecified address is one to listen on, not one to connect to.
-    let mut at = address;
+    let mut at = *address;
     if at.ip().is_unspecified() {
         at.set_ip(if at.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
@@ -106,15 +198,21 @@ fn banner(args: &ServeArgs, address: SocketAddr, key: &str, verified: bool) -> S
     };
     let token = |user| if verified { format!("IM_TOKEN=TOKEN-OF-{user} ") } else { String::new() };
     let im = "cargo run -q -p im-client --bin im -- chat";
+    let speaks = if tls { "tcp, ws and http, each also over TLS," } else { "tcp, ws and http" };
+    let more: String = listeners.iter().skip(1).fold(String::new(), |more, Bound { address, config, .. }| {
+        let only = if config.security == Security::TlsOnly { "with TLS only" } else { "without TLS" };
+        format!("{more}and on {address} ({only})\n")
+    });
     format!(
-        "im-server {version} listening on {address} (tcp and ws on one port, health at http://{at}/healthz)\n\
+        "im-server {version} listening on {address} ({speaks} on one port, health at http://{at}/healthz)\n\
+         {more}\
          data: {data}   server key: {key}\n\
          {login}\n\
          Try it in two other terminals:\n\
          \x20 {alice}{im} --server tcp://{at} --server-key {key} --user alice --to bob\n\
          \x20 {bob}{im} --server ws://{at}/im --server-key {key} --user bob --to alice\n",
         version = env!("CARGO_PKG_VERSION"),
-        data = args.data.display(),
+        data = settings.data.display(),
         alice = token("ALICE"),
         bob = token("BOB"),
     )

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,10 +23,14 @@ use crate::clock::Clock;
 use crate::directory::{Directory, StoredGroups};
 use crate::groups::Groups;
 use crate::hub::Hub;
-use crate::limits::Slots;
+use crate::limits::{Bounds, Slots};
+use crate::listener::{Door, ListenerConfig, Security};
+use crate::metrics::{MeteredStore, Metrics};
+use crate::polling::Table;
 use crate::session::Services;
 use crate::store::{Store, StoreError};
 use crate::tickets::Tickets;
+use crate::tls::{Tls, TlsError};
 use crate::{http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
@@ -62,6 +68,16 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) public_key: ServerPublicKey,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) tls: Option<Tls>,
+    /// Sessions over HTTP, and how long one lives without a request.
+    pub(crate) polling: Arc<Table>,
+    pub(crate) http_idle: Duration,
+    /// New clients should go elsewhere.
+    pub(crate) draining: AtomicBool,
+    /// The last write to the store failed.
+    pub(crate) store_failed: Arc<AtomicBool>,
+    /// Metrics have a listener of their own.
+    pub(crate) metrics_apart: AtomicBool,
 }
 
 impl Shared {
@@ -82,10 +98,12 @@ pub struct ServerBuilder {
     channels: Vec<String>,
     config: ServerConfig,
     node: u16,
-    connections: u32,
-    connections_per_address: u32,
+    bounds: Bounds,
     allowed_origins: Vec<String>,
     websocket_path: String,
+    tls: Option<Tls>,
+    http_idle: Duration,
+    stall: Duration,
 }
 
 /// Why a server does not serve.
@@ -95,6 +113,9 @@ pub enum ServeError {
     /// The authenticator may not guard this listener.
     #[error("{0}")]
     Unguarded(String),
+    /// TLS is asked for and there is no certificate.
+    #[error("a listener for TLS only needs a certificate: ServerBuilder::tls")]
+    NoCertificate,
     /// The listener is not usable.
     #[error("the listener cannot be used: {0}")]
     Listener(#[from] io::Error),
@@ -126,10 +147,12 @@ impl Server {
             channels: Vec::new(),
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
-            connections: 10_000,
-            connections_per_address: 1_000,
+            bounds: Bounds { total: 10_000, per_address: 1_000, refused_logins: 60 },
             allowed_origins: Vec::new(),
             websocket_path: "/im".into(),
+            tls: None,
+            http_idle: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
         }
     }
 
@@ -173,25 +196,79 @@ impl Server {
         broadcast::say(&self.shared.services, channel, from, content_type, content).await
     }
 
-    /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, and the
-    /// WebSocket at the path that the builder names. The application must serve HTTP/1.1 with upgrades, as `axum::serve`
+    /// The routes, to merge into or nest in an axum application that has its own listener: `GET /healthz`, the WebSocket
+    /// at the path that the builder names, and sessions over HTTP at `sessions` below that path. The application must serve HTTP/1.1 with upgrades, as `axum::serve`
     /// does, and is responsible for whom its listener admits. With `into_make_service_with_connect_info::<SocketAddr>()`
     /// the limit per address holds here too.
     pub fn router(&self) -> Router {
         http::router(self.shared.clone(), &self.websocket_path)
     }
 
-    /// Serves raw packets, WebSockets and HTTP on one port, until [`shutdown`](Self::shutdown). May be called for several
-    /// listeners at once.
+    /// Serves raw packets, WebSockets and HTTP on one port, and with [`ServerBuilder::tls`] the same over TLS, until
+    /// [`shutdown`](Self::shutdown). May be called for several listeners at once.
     ///
     /// # Errors
     ///
     /// [`ServeError::Unguarded`] when the authenticator may not guard this address, [`ServeError::Listener`].
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServeError> {
+        self.serve_with(listener, ListenerConfig::default()).await
+    }
+
+    /// As [`serve`](Self::serve), with settings for this listener: with TLS only, or without.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve), and [`ServeError::NoCertificate`].
+    pub async fn serve_with(&self, listener: TcpListener, config: ListenerConfig) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
-        self.shared.services.authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
-        listener::accept(&listener, &self.shared, &self.router()).await;
+        if config.security == Security::TlsOnly && self.shared.tls.is_none() {
+            return Err(ServeError::NoCertificate);
+        }
+        let authenticator = &self.shared.services.authenticator;
+        authenticator.check_listener(address).map_err(ServeError::Unguarded)?;
+        if !config.proxies.is_empty() {
+            // A proxy's clients come from everywhere, wherever the proxy is.
+            let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            let behind = |why| ServeError::Unguarded(format!("clients behind a proxy come from everywhere: {why}"));
+            authenticator.check_listener(everywhere).map_err(behind)?;
+        }
+        let door = Door { shared: self.shared.clone(), router: self.router(), config: Arc::new(config) };
+        listener::accept(&listener, &door).await;
         Ok(())
+    }
+
+    /// Serves `/metrics`, `/healthz` and `/readyz` alone, until [`shutdown`](Self::shutdown); `/metrics` is then no longer on
+    /// the listeners of [`serve`](Self::serve). Whoever reaches this listener may read the numbers: bind it to an address
+    /// that only your monitoring reaches.
+    pub async fn serve_metrics(&self, listener: TcpListener) {
+        self.shared.metrics_apart.store(true, Ordering::Relaxed);
+        listener::accept_operators(&listener, &self.shared).await;
+    }
+
+    /// The numbers as Prometheus reads them, for an application with a `/metrics` of its own.
+    pub fn metrics(&self) -> String {
+        self.shared.services.metrics.text()
+    }
+
+    /// Puts another certificate and key in place of those of [`ServerBuilder::tls`], for handshakes from now on, and counts
+    /// it. Without TLS it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`]; those before stay then.
+    pub fn replace_certificate(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let Some(tls) = &self.shared.tls else { return Ok(()) };
+        let replaced = tls.replace(chain, key);
+        let metrics = &self.shared.services.metrics;
+        metrics.reloaded(replaced.is_ok());
+        metrics.certificate(tls.validity().not_after);
+        replaced
+    }
+
+    /// From now on `/readyz` says that new clients should go elsewhere; all else goes on. Call it some time before
+    /// [`shutdown`](Self::shutdown), so that load balancers notice.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     /// Stops: accepts nothing more, answers what was sent before, closes all sessions with
@@ -269,7 +346,14 @@ impl ServerBuilder {
 
     /// The most connections, in all and from one address (one IPv4 address or one IPv6 /64). Default 10,000 and 1,000.
     pub fn connections(mut self, total: u32, per_address: u32) -> Self {
-        (self.connections, self.connections_per_address) = (total, per_address);
+        (self.bounds.total, self.bounds.per_address) = (total, per_address);
+        self
+    }
+
+    /// How many logins of one address may be refused in a minute, before its connections are refused for a while. Default
+    /// 60.
+    pub fn refused_logins(mut self, per_minute: u32) -> Self {
+        self.bounds.refused_logins = per_minute;
         self
     }
 
@@ -280,7 +364,25 @@ impl ServerBuilder {
         self
     }
 
-    /// Where the WebSocket is. Default `/im`.
+    /// Answers TLS too, with this certificate: raw packets, WebSocket and HTTP inside it, on the same port.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How long a session over HTTP lives without a request. Default 60 s; clients wait for packets all the time.
+    pub fn http_idle(mut self, idle: Duration) -> Self {
+        self.http_idle = idle;
+        self
+    }
+
+    /// How long a peer may take nothing of what waits for it, before its connection is cut. Default 30 s.
+    pub fn stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// Where the WebSocket is, and below it the sessions over HTTP. Default `/im`.
     pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
         self.websocket_path = path.into();
         self
@@ -293,16 +395,25 @@ impl ServerBuilder {
     /// [`ConfigError`] naming the settings that cannot work together.
     pub fn build(self) -> Result<Server, ConfigError> {
         self.config.check()?;
-        if self.connections == 0 || self.connections_per_address == 0 {
+        if self.bounds.total == 0 || self.bounds.per_address == 0 {
             return Err(ConfigError::Zero { name: "connections" });
         }
+        if self.bounds.refused_logins == 0 {
+            return Err(ConfigError::Zero { name: "refused_logins" });
+        }
+        let (metrics, store_failed) = (Arc::new(Metrics::new()), Arc::<AtomicBool>::default());
+        if let Some(tls) = &self.tls {
+            metrics.certificate(tls.validity().not_after);
+        }
+        let store =
+            Arc::new(MeteredStore { inner: self.store, metrics: metrics.clone(), failed: store_failed.clone() });
         let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
         let services = Services {
             config: Arc::new(self.config),
-            directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(self.store.clone()))),
+            directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(store.clone()))),
             rights: self.rights,
             device_kind: self.device_kind,
-            store: self.store,
+            store,
             authenticator: self.authenticator,
             hub: Arc::new(Hub::new(self.devices)),
             calls: Calls::new(CallLimits::default()),
@@ -310,13 +421,21 @@ impl ServerBuilder {
             ids: Mutex::new(Snowflake::new(self.node)),
             clock: Clock::new(),
             tickets: Tickets::new(),
+            metrics: metrics.clone(),
+            stall: self.stall,
             stopping: watch::Sender::new(false),
         };
         let shared = Shared {
             services: Arc::new(services),
-            slots: Arc::new(Slots::new(self.connections, self.connections_per_address)),
+            slots: Arc::new(Slots::new(self.bounds, metrics)),
             public_key,
             allowed_origins: self.allowed_origins,
+            tls: self.tls,
+            polling: Arc::default(),
+            http_idle: self.http_idle,
+            draining: AtomicBool::new(false),
+            store_failed,
+            metrics_apart: AtomicBool::new(false),
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
     }

@@ -4,55 +4,11 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use common::{PATIENCE, Peer, within};
-use im_proto::{CloseCode, ServerPublicKey};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-
-fn command(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_im-server"));
-    for name in ["IM_LISTEN", "IM_LOG", "IM_JWT_HS256_SECRET_FILE", "IM_JWT_EDDSA_PUBLIC_KEY_FILE"] {
-        command.env_remove(name);
-    }
-    command.env("IM_DATA", data).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-async fn output(mut command: Command) -> (Output, String) {
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output, text)
-}
-
-struct Running {
-    child: Child,
-    address: SocketAddr,
-    key: ServerPublicKey,
-    banner: String,
-}
-
-async fn start(mut command: Command) -> Running {
-    let mut child = command.args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut banner = String::new();
-    while !banner.contains("--user bob") {
-        banner += &within(lines.next_line()).await.unwrap().expect("a banner");
-        banner.push('\n');
-    }
-    let word = |after: &str| banner.split_once(after).unwrap().1.split_whitespace().next().unwrap().to_owned();
-    let (address, key) = (word("listening on ").parse().unwrap(), word("server key: ").parse().unwrap());
-    Running { child, address, key, banner }
-}
-
-async fn terminate(child: &mut Child) {
-    let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-}
+use common::process::{command, output, resident, start, terminate};
+use common::{Peer, within};
+use im_proto::CloseCode;
 
 #[tokio::test]
 async fn it_serves_until_sigterm_and_tells_its_sessions() {
@@ -189,14 +145,6 @@ async fn no_log_line_holds_content_tokens_or_keys() {
     for secret in ["hush", key.trim(), "thirty-two", &signature(&alice_token), &signature(&bob_token)] {
         assert!(!log.contains(secret), "{secret:?} stands in the log");
     }
-}
-
-/// Resident memory of a process, in bytes.
-#[cfg(target_os = "linux")]
-fn resident(child: &Child) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() * 1024
 }
 
 /// A claimed length costs nothing; only bytes that really came do, and that shows that the measure sees them.

@@ -39,14 +39,15 @@ use crate::clock::{self, Clock};
 use crate::directory::Directory;
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::Slot;
+use crate::metrics::Metrics;
 use crate::store::{ConversationKey, Store};
 use crate::tickets::Tickets;
 use crate::transport::{Input, Transport};
 
 /// Output is gathered up to so many bytes before it is flushed.
 const OUTPUT: usize = 64 * 1024;
-/// A peer that takes nothing for so long is cut.
-const STALL: Duration = Duration::from_secs(30);
+/// How long a refusal may take to be written.
+const REFUSAL: Duration = Duration::from_secs(10);
 /// How long a stopping server waits for the answers to what a session sent before.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -65,6 +66,9 @@ pub(crate) struct Services {
     pub(crate) ids: Mutex<Snowflake>,
     pub(crate) clock: Clock,
     pub(crate) tickets: Tickets,
+    pub(crate) metrics: Arc<Metrics>,
+    /// A peer that takes nothing for so long is cut.
+    pub(crate) stall: Duration,
     /// True when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -182,6 +186,7 @@ pub(crate) async fn drive<T: Transport>(
     peer: Option<SocketAddr>,
 ) {
     let now = services.clock.now();
+    let _counted = services.metrics.session(T::NAME);
     let entropy = Entropy::from_rng(&mut getrandom::SysRng).map_err(im_proto::ConnectError::from);
     let mut arrival = Arrival::at(clock::unix_ms() / 1000);
     arrival.address = peer.map(|peer| peer.ip().to_string().into_bytes()).unwrap_or_default();
@@ -211,7 +216,7 @@ pub(crate) async fn refuse<T: Transport>(mut transport: T, code: CloseCode, reas
         }
         transport.flush().await
     };
-    if matches!(tokio::time::timeout(STALL, said).await, Ok(Ok(()))) {
+    if matches!(tokio::time::timeout(REFUSAL, said).await, Ok(Ok(()))) {
         transport.close(code, reason).await;
     }
 }
@@ -322,7 +327,7 @@ impl<T: Transport> Session<T> {
     /// When something is due without any news.
     fn due(&self, now: Instant) -> Option<Instant> {
         let timer = self.connection.poll_timeout().map(|(at, _)| at);
-        let stall = (!self.output.is_empty()).then(|| self.output.progress + STALL);
+        let stall = (!self.output.is_empty()).then(|| self.output.progress + self.services.stall);
         // Once it is past, the close waits for nothing but the output.
         let drain = self.drain_until.filter(|until| *until > now);
         [timer, stall, drain].into_iter().flatten().min()

@@ -9,7 +9,7 @@ use im_proto::{Client, ClientConfig, ClientEvent, Conversation, Credentials, Ent
 use super::*;
 use crate::auth::OpenLoopback;
 use crate::hub::Place;
-use crate::limits::Slots;
+use crate::limits::{Bounds, Slots};
 use crate::server::Server as ImServer;
 use crate::store::{FjallConfig, FjallStore};
 
@@ -53,7 +53,8 @@ impl Pair {
         let services = ImServer::builder(store, login, key).build().unwrap().services();
         let now = services.clock.now();
         let connection = Connection::server(services.config.clone(), entropy(), now).unwrap();
-        let slot = Arc::new(Arc::new(Slots::new(1, 1)).take(None).unwrap());
+        let bounds = Bounds { total: 1, per_address: 1, refused_logins: 1 };
+        let slot = Arc::new(Arc::new(Slots::new(bounds, services.metrics.clone())).take(None).unwrap());
         let session = Session::new(ByHand, services, slot, None, connection);
         let credentials = Credentials { user: "bob".into(), device: "phone".into(), token: String::new() };
         let mut client = Connection::client(ClientConfig::new(&RUSTCRYPTO, public, credentials), 1).unwrap();

@@ -8,7 +8,7 @@ use im_proto::{AnswerError, CloseCode, Closed, ClosedBy, Entropy, Instant, Refus
 use super::appender::{Appender, Outcome};
 use super::jobs::Retelling;
 use super::questions::{self, Answer, Device};
-use super::{DRAIN, Entrant, Member, Refusal, STALL, Session, Wake};
+use super::{DRAIN, Entrant, Member, Refusal, Session, Wake};
 use crate::auth::AuthError;
 use crate::clock;
 use crate::hub::{Mail, Receipt};
@@ -33,6 +33,7 @@ impl<T: Transport> Session<T> {
             }
             Wake::Flushed(Ok(())) => self.output.unflushed = false,
             Wake::Read(Err(error)) | Wake::Written(Err(error)) | Wake::Flushed(Err(error)) => {
+                self.services.metrics.cut(false);
                 return self.lost(now, &error.to_string());
             }
             Wake::Login(request, result) => {
@@ -51,8 +52,9 @@ impl<T: Transport> Session<T> {
             Wake::Mail(mail) => self.mail(now, mail),
             Wake::Stopping => self.drain_until = Some(now + DRAIN),
             Wake::Timer => {
-                if !self.output.is_empty() && self.output.progress + STALL <= now {
-                    return self.lost(now, "the peer took nothing for 30 s");
+                if !self.output.is_empty() && self.output.progress + self.services.stall <= now {
+                    self.services.metrics.cut(true);
+                    return self.lost(now, "the peer took nothing for too long");
                 }
                 self.connection.handle_timeout(now);
             }
@@ -91,6 +93,7 @@ impl<T: Transport> Session<T> {
             }
             Err(AuthError::Unavailable(why)) => {
                 tracing::error!(why, "a login could not be checked");
+                self.services.metrics.login("unavailable");
                 return self.connection.close(
                     now,
                     CloseCode::INTERNAL,
@@ -99,6 +102,8 @@ impl<T: Transport> Session<T> {
             }
             Err(AuthError::Refused(reason)) => {
                 tracing::info!(user = ?request.user, device = ?request.device, peer = ?self.peer, "login refused");
+                self.services.metrics.login("refused");
+                self.slot.login_refused();
                 let result = self.connection.refuse_login(now, &reason);
                 return self.answered(now, result);
             }
@@ -110,6 +115,7 @@ impl<T: Transport> Session<T> {
             Ok(membership) => membership,
             Err(rule) => {
                 tracing::info!(user = ?device.user, device = ?device.device, %rule, "login refused");
+                self.services.metrics.login("refused");
                 let result = self.connection.refuse_login(now, &rule.to_string());
                 return self.answered(now, result);
             }
@@ -118,6 +124,7 @@ impl<T: Transport> Session<T> {
             // It was closed while the login was checked.
             return self.answered(now, Err(error));
         }
+        self.services.metrics.login("accepted");
         self.give_ticket();
         let appender = Appender::start(self.services.clone(), membership.mailbox.clone(), self.slot.clone());
         let negotiated = self.negotiated;
@@ -276,6 +283,7 @@ impl<T: Transport> Session<T> {
     pub(super) fn log_end(&self, closed: &Closed) {
         // What a peer gave as its reason is its own text and stays out of the log.
         let reason = (closed.by != ClosedBy::Peer).then_some(closed.reason.as_str());
+        self.services.metrics.closed(closed, self.member.is_some());
         tracing::debug!(peer = ?self.peer, by = ?closed.by, code = %closed.code, reason, "session ended");
     }
 }

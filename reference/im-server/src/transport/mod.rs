@@ -1,6 +1,7 @@
-//! What carries packets: a TCP stream, or a WebSocket with one packet per binary message.
+//! What carries packets: a TCP stream, the same inside TLS, or a WebSocket with one packet per binary message.
 
 mod tcp;
+mod tls;
 mod websocket;
 
 use std::future::Future;
@@ -9,6 +10,7 @@ use std::io;
 use im_proto::CloseCode;
 
 pub(crate) use tcp::Tcp;
+pub(crate) use tls::{Tls, Tunnel};
 pub(crate) use websocket::WebSocket;
 
 /// What a read brought.
@@ -45,4 +47,4 @@ pub(crate) const READ: usize = 16 * 1024;
 
 /// How long a closed transport waits for the peer to close too. A stream that is dropped while bytes come in is reset,
 /// which throws away what the peer has not read yet.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+pub(crate) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,7 +1,10 @@
 //! A server on a free loopback port, and peers that drive the protocol's own client over real sockets.
 #![allow(dead_code, unreachable_pub, reason = "every test uses its part")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "tests wait for one event each")]
+
+pub mod process;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +33,7 @@ pub struct TestServer {
     pub server: Server,
     pub store: Arc<dyn Store>,
     pub address: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
 }
 
 impl TestServer {
@@ -43,7 +46,16 @@ impl TestServer {
         change: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(FjallStore::open(dir.path(), &FjallConfig::default()).unwrap());
+        let store = Arc::new(FjallStore::open(dir.path(), &FjallConfig::default()).unwrap());
+        Self { dir: Some(dir), ..Self::on(store, authenticator, change).await }
+    }
+
+    /// On a store of the test's own.
+    pub async fn on(
+        store: Arc<dyn Store>,
+        authenticator: impl FnOnce(SocketAddr) -> Arc<dyn Authenticator>,
+        change: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = ServerKey::generate(&RUSTCRYPTO, Entropy::from_rng(&mut getrandom::SysRng).unwrap()).unwrap();
@@ -52,7 +64,7 @@ impl TestServer {
             let server = server.clone();
             async move { server.serve(listener).await.unwrap() }
         });
-        Self { server, store, address, _dir: dir }
+        Self { server, store, address, dir: None }
     }
 
     pub async fn tcp(&self, user: &str, device: &str) -> Peer {
@@ -110,7 +122,7 @@ impl Peer {
         Instant::from_micros(self.start.elapsed().as_micros() as u64)
     }
 
-    fn begin(&mut self, wire: Wire) {
+    pub fn begin(&mut self, wire: Wire) {
         self.wire = wire;
         self.input.clear();
         let now = self.now();

@@ -1,0 +1,295 @@
+//! The settings of the command: flags, environment, file and defaults, in this order, and what is allowed in them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use im_server::IpNet;
+use serde::Deserialize;
+
+use crate::{Failure, files};
+
+/// Settings as they are written, in flags, in variables or in the file. The texts here stand in the README too.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    /// Address of the port for everything: packets, WebSocket and HTTP, and all of it in TLS with a certificate
+    #[arg(long, env = "IM_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// Another address, for TLS only
+    #[arg(long, env = "IM_LISTEN_TLS")]
+    pub(crate) listen_tls: Option<String>,
+    /// Another address, without TLS only
+    #[arg(long, env = "IM_LISTEN_PLAIN")]
+    pub(crate) listen_plain: Option<String>,
+    /// Another address, for /metrics, /healthz and /readyz only; /metrics is then only there
+    #[arg(long, env = "IM_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<String>,
+    /// Data directory, made on the first run: messages and the server's key
+    #[arg(long, env = "IM_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Certificate chain in PEM, the server's own certificate first
+    #[arg(long, env = "IM_TLS_CERTIFICATE_FILE")]
+    pub(crate) tls_certificate_file: Option<PathBuf>,
+    /// Private key of the certificate in PEM
+    #[arg(long, env = "IM_TLS_KEY_FILE")]
+    pub(crate) tls_key_file: Option<PathBuf>,
+    /// How often to look whether the two TLS files have changed, in seconds; SIGHUP looks at once
+    #[arg(long, env = "IM_TLS_CHECK_SECS")]
+    pub(crate) tls_check_secs: Option<u64>,
+    /// Verify login tokens with the HS256 secret in this file, at least 32 bytes
+    #[arg(long, env = "IM_JWT_HS256_SECRET_FILE", conflicts_with = "jwt_eddsa_public_key_file")]
+    pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
+    /// Verify login tokens with the Ed25519 public key in this PEM file
+    #[arg(long, env = "IM_JWT_EDDSA_PUBLIC_KEY_FILE")]
+    pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
+    /// Accept only tokens whose aud claim names this
+    #[arg(long, env = "IM_JWT_AUDIENCE")]
+    pub(crate) jwt_audience: Option<String>,
+    /// Origins whose web pages may connect besides the server's own, like `https://app.example`; `*` for all
+    #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
+    pub(crate) allow_origins: Option<Vec<String>>,
+    /// Networks of proxies that begin each connection with a PROXY header, version 1 or 2
+    #[arg(long, env = "IM_PROXIES", value_delimiter = ',')]
+    pub(crate) proxies: Option<Vec<String>>,
+    /// The most connections and sessions
+    #[arg(long, env = "IM_MAX_CONNECTIONS")]
+    pub(crate) max_connections: Option<u64>,
+    /// The most of them from one IPv4 address or IPv6 /64
+    #[arg(long, env = "IM_MAX_CONNECTIONS_PER_ADDRESS")]
+    pub(crate) max_connections_per_address: Option<u64>,
+    /// Logins of one address that may be refused in a minute before its connections are, for a while
+    #[arg(long, env = "IM_MAX_REFUSED_LOGINS")]
+    pub(crate) max_refused_logins: Option<u64>,
+    /// How long a connection may take to begin, and then to log in, in seconds
+    #[arg(long, env = "IM_LOGIN_TIMEOUT_SECS")]
+    pub(crate) login_timeout_secs: Option<u64>,
+    /// How long a peer may take nothing of what waits for it before it is cut, in seconds
+    #[arg(long, env = "IM_STALL_SECS")]
+    pub(crate) stall_secs: Option<u64>,
+    /// How long a session over HTTP lives without a request, in seconds
+    #[arg(long, env = "IM_HTTP_IDLE_SECS")]
+    pub(crate) http_idle_secs: Option<u64>,
+    /// How long /readyz says 503 before sessions are closed when the server stops, in seconds
+    #[arg(long, env = "IM_DRAIN_SECS")]
+    pub(crate) drain_secs: Option<u64>,
+    /// What to log to stderr, like info or im_server=debug; never content, tokens or keys
+    #[arg(long, env = "IM_LOG")]
+    pub(crate) log: Option<String>,
+    /// How to log: text, or json with one object a line
+    #[arg(long, env = "IM_LOG_FORMAT")]
+    pub(crate) log_format: Option<String>,
+}
+
+/// What a key may be.
+#[cfg_attr(not(test), expect(dead_code, reason = "what is allowed in a text is for the README, which a test compares"))]
+pub(crate) enum Values {
+    /// Something with this default; the second text says what is allowed.
+    Text(&'static str, &'static str),
+    /// A number with this default, smallest and largest value.
+    Number(u64, u64, u64),
+}
+
+/// Every key of the file. The flag is the key with dashes, the variable the key in capitals behind `IM_`.
+pub(crate) const KEYS: &[(&str, Values)] = &[
+    ("listen", Values::Text("127.0.0.1:6001", "address and port; beyond loopback with token verification only")),
+    ("listen_tls", Values::Text("", "address and port")),
+    ("listen_plain", Values::Text("", "address and port")),
+    ("metrics_listen", Values::Text("", "address and port that only your monitoring reaches")),
+    ("data", Values::Text("./im-data", "a directory")),
+    ("tls_certificate_file", Values::Text("", "a file, with `tls_key_file`")),
+    ("tls_key_file", Values::Text("", "a file, with `tls_certificate_file`")),
+    ("tls_check_secs", Values::Number(60, 1, 86_400)),
+    ("jwt_hs256_secret_file", Values::Text("", "a file")),
+    ("jwt_eddsa_public_key_file", Values::Text("", "a file; one of the two")),
+    ("jwt_audience", Values::Text("", "any text")),
+    ("allow_origins", Values::Text("", "a list; separated by commas in flag and variable")),
+    ("proxies", Values::Text("", "a list of networks like 10.0.0.0/8, or addresses; with token verification only")),
+    ("max_connections", Values::Number(10_000, 1, 1_000_000)),
+    ("max_connections_per_address", Values::Number(1_000, 1, 1_000_000)),
+    ("max_refused_logins", Values::Number(60, 1, 100_000)),
+    ("login_timeout_secs", Values::Number(10, 1, 120)),
+    ("stall_secs", Values::Number(30, 1, 600)),
+    ("http_idle_secs", Values::Number(60, 1, 3_600)),
+    ("drain_secs", Values::Number(0, 0, 300)),
+    ("log", Values::Text("info", "a filter of the tracing crate")),
+    ("log_format", Values::Text("text", "`text` or `json`")),
+];
+
+/// Settings as they are used.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    pub(crate) listen_tls: Option<String>,
+    pub(crate) listen_plain: Option<String>,
+    pub(crate) metrics_listen: Option<String>,
+    pub(crate) data: PathBuf,
+    pub(crate) tls_files: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls_check: Duration,
+    pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
+    pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
+    pub(crate) jwt_audience: Option<String>,
+    pub(crate) allow_origins: Vec<String>,
+    pub(crate) proxies: Vec<IpNet>,
+    pub(crate) max_connections: u32,
+    pub(crate) max_connections_per_address: u32,
+    pub(crate) max_refused_logins: u32,
+    pub(crate) login_timeout: Duration,
+    pub(crate) stall: Duration,
+    pub(crate) http_idle: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) log: String,
+    pub(crate) log_json: bool,
+}
+
+impl Options {
+    /// These, and where they say nothing those of the file.
+    fn or(self, file: Self) -> Self {
+        // Either key of the two says how tokens are verified, so a flag for one takes the place of the file's other one.
+        let tokens = self.jwt_hs256_secret_file.is_some() || self.jwt_eddsa_public_key_file.is_some();
+        let (hs256, eddsa) = if tokens {
+            (self.jwt_hs256_secret_file, self.jwt_eddsa_public_key_file)
+        } else {
+            (file.jwt_hs256_secret_file, file.jwt_eddsa_public_key_file)
+        };
+        Self {
+            listen: self.listen.or(file.listen),
+            listen_tls: self.listen_tls.or(file.listen_tls),
+            listen_plain: self.listen_plain.or(file.listen_plain),
+            metrics_listen: self.metrics_listen.or(file.metrics_listen),
+            data: self.data.or(file.data),
+            tls_certificate_file: self.tls_certificate_file.or(file.tls_certificate_file),
+            tls_key_file: self.tls_key_file.or(file.tls_key_file),
+            tls_check_secs: self.tls_check_secs.or(file.tls_check_secs),
+            jwt_hs256_secret_file: hs256,
+            jwt_eddsa_public_key_file: eddsa,
+            jwt_audience: self.jwt_audience.or(file.jwt_audience),
+            allow_origins: self.allow_origins.or(file.allow_origins),
+            proxies: self.proxies.or(file.proxies),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self.max_connections_per_address.or(file.max_connections_per_address),
+            max_refused_logins: self.max_refused_logins.or(file.max_refused_logins),
+            login_timeout_secs: self.login_timeout_secs.or(file.login_timeout_secs),
+            stall_secs: self.stall_secs.or(file.stall_secs),
+            http_idle_secs: self.http_idle_secs.or(file.http_idle_secs),
+            drain_secs: self.drain_secs.or(file.drain_secs),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+        }
+    }
+}
+
+/// The settings of these flags, variables and file; every problem is told.
+pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settings, Vec<String>> {
+    let file = config.map(read_file).transpose()?.unwrap_or_default();
+    let options = options.clone().or(file);
+    let mut problems = Vec::new();
+    let mut number = |name: &str, value: Option<u64>| {
+        let known = KEYS.iter().find(|(key, _)| *key == name);
+        let Some((_, Values::Number(default, min, max))) = known else { return 0 };
+        let value = value.unwrap_or(*default);
+        if !(*min..=*max).contains(&value) {
+            problems.push(format!("{name} is {value}: give a number from {min} to {max}"));
+        }
+        u32::try_from(value).unwrap_or(u32::MAX)
+    };
+    let secs = |number: u32| Duration::from_secs(number.into());
+    let tls_check = secs(number("tls_check_secs", options.tls_check_secs));
+    let max_connections = number("max_connections", options.max_connections);
+    let max_connections_per_address = number("max_connections_per_address", options.max_connections_per_address);
+    let max_refused_logins = number("max_refused_logins", options.max_refused_logins);
+    let login_timeout = secs(number("login_timeout_secs", options.login_timeout_secs));
+    let stall = secs(number("stall_secs", options.stall_secs));
+    let http_idle = secs(number("http_idle_secs", options.http_idle_secs));
+    let drain = secs(number("drain_secs", options.drain_secs));
+    let text = |name: &str, value: Option<String>| {
+        let known = KEYS.iter().find(|(key, _)| *key == name);
+        value.unwrap_or_else(|| match known {
+            Some((_, Values::Text(default, _))) => (*default).into(),
+            Some((_, Values::Number(..))) | None => String::new(),
+        })
+    };
+    let log_format = text("log_format", options.log_format);
+    if !matches!(log_format.as_str(), "text" | "json") {
+        problems.push(format!("log_format is {log_format:?}: give \"text\" or \"json\""));
+    }
+    let tls_files = match (options.tls_certificate_file, options.tls_key_file) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.push("tls_certificate_file is set and tls_key_file is not: TLS needs both".into());
+            None
+        }
+        (None, Some(_)) => {
+            problems.push("tls_key_file is set and tls_certificate_file is not: TLS needs both".into());
+            None
+        }
+    };
+    if options.jwt_hs256_secret_file.is_some() && options.jwt_eddsa_public_key_file.is_some() {
+        problems.push("jwt_hs256_secret_file and jwt_eddsa_public_key_file are both set: choose one".into());
+    }
+    let mut proxies = Vec::new();
+    for proxy in options.proxies.unwrap_or_default() {
+        let address = || proxy.parse::<std::net::IpAddr>().map(IpNet::from);
+        match proxy.parse().or_else(|_| address()) {
+            Ok(network) => proxies.push(network),
+            Err(_) => problems.push(format!("proxies names {proxy:?}: give a network like 10.0.0.0/8, or an address")),
+        }
+    }
+    let settings = Settings {
+        listen: text("listen", options.listen),
+        listen_tls: options.listen_tls,
+        listen_plain: options.listen_plain,
+        metrics_listen: options.metrics_listen,
+        data: options.data.unwrap_or_else(|| text("data", None).into()),
+        tls_files,
+        tls_check,
+        jwt_hs256_secret_file: options.jwt_hs256_secret_file,
+        jwt_eddsa_public_key_file: options.jwt_eddsa_public_key_file,
+        jwt_audience: options.jwt_audience,
+        allow_origins: options.allow_origins.unwrap_or_default(),
+        proxies,
+        max_connections,
+        max_connections_per_address,
+        max_refused_logins,
+        login_timeout,
+        stall,
+        http_idle,
+        drain,
+        log: text("log", options.log),
+        log_json: log_format == "json",
+    };
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+fn read_file(path: &Path) -> Result<Options, Vec<String>> {
+    let in_file = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let text = files::read(path).map_err(|Failure { message, .. }| vec![message])?;
+    let text = String::from_utf8(text).map_err(|_| vec![in_file(&"the configuration is not text in UTF-8")])?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| vec![in_file(&error)])?;
+    let unknown: Vec<_> = table
+        .keys()
+        .filter(|key| !KEYS.iter().any(|(known, _)| known == key))
+        .map(|key| in_file(&unknown_key(key)))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    toml::from_str(&text).map_err(|error| vec![in_file(&error)])
+}
+
+fn unknown_key(key: &str) -> String {
+    let near = KEYS
+        .iter()
+        .map(|(known, _)| (strsim::normalized_damerau_levenshtein(key, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.5);
+    match near {
+        Some((_, known)) => format!("there is no key {key:?}; {known:?} is near"),
+        None => format!("there is no key {key:?}; the README of im-server lists all"),
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
