@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_bound_is_in_bytes_and_the_oldest_goes() {
-        let mut queue = Dropping::new(3 * (OVERHEAD + 1000));
+        let mut queue = Dropping::new(3 * cost(&candidate(1000)));
         let mut dropped = 0;
         for n in 0..100 {
             dropped += queue.push(n, candidate(1000));
