@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
 
 pub mod process;
+pub mod store;
 pub mod tls;
 
 use std::net::SocketAddr;
