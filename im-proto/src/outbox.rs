@@ -102,6 +102,8 @@ struct Entry {
     cost: usize,
     tries: u32,
     phase: Phase,
+    /// A try had no answer: whatever is said of a later one, the message may be stored.
+    doubtful: bool,
 }
 
 impl Entry {
@@ -157,7 +159,7 @@ impl Outbox {
         }
         let id = self.take_id();
         let body = message.into_body();
-        self.entries.push_back(Entry { id, body, cost, tries: 0, phase: Phase::Waiting(None) });
+        self.entries.push_back(Entry { id, body, cost, tries: 0, phase: Phase::Waiting(None), doubtful: false });
         self.bytes += cost;
         Ok(id)
     }
@@ -238,6 +240,11 @@ impl Outbox {
         true
     }
 
+    /// Whether a try of this message had no answer.
+    pub(crate) fn is_doubtful(&self, id: PacketId) -> bool {
+        self.position(id).and_then(|at| self.entries.get(at)).is_some_and(|entry| entry.doubtful)
+    }
+
     /// The server asked to try again later, not before `wait`. Whether there is another try; otherwise the message is out.
     pub(crate) fn postpone(&mut self, id: PacketId, now: Instant, wait: Duration, rng: &mut fastrand::Rng) -> bool {
         let (backoff, max_tries) = (self.backoff, self.max_tries);
@@ -255,9 +262,10 @@ impl Outbox {
     /// Call until there is none.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<PacketId> {
         for at in 0..self.entries.len() {
-            if let Some(Entry { id, tries, phase: Phase::InFlight(due), .. }) = self.entries.get(at)
+            if let Some(Entry { id, tries, phase: Phase::InFlight(due), doubtful, .. }) = self.entries.get_mut(at)
                 && *due <= now
             {
+                *doubtful = true;
                 if *tries >= self.max_tries {
                     let id = *id;
                     self.remove(id);
@@ -275,6 +283,7 @@ impl Outbox {
     /// gets one more, because a lost connection is no answer to it.
     pub(crate) fn disconnected(&mut self) {
         for entry in &mut self.entries {
+            entry.doubtful |= matches!(entry.phase, Phase::InFlight(_));
             entry.phase = Phase::Waiting(None);
         }
         (self.in_flight, self.ready_from, self.due) = (0, 0, None);
@@ -299,11 +308,12 @@ impl Outbox {
     }
 }
 
-/// For the model checker: the same entry has the same hash.
+/// For the model checker: the same entry has the same hash. The doubt is left out, because nothing that the outbox does
+/// depends on it.
 #[cfg(test)]
 impl core::hash::Hash for Entry {
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        let Self { id, body, cost, tries, phase } = self;
+        let Self { id, body, cost, tries, phase, doubtful: _ } = self;
         (id, cost, tries, phase).hash(state);
         crate::model::hash_body(body, state);
     }

@@ -270,10 +270,17 @@ impl Client {
         let packet_id = PacketId(id);
         let Refused { code, reason, retry, retry_after_ms } = refused;
         let wait = Duration::from_millis(retry_after_ms.into());
+        // With `retry` the server speaks of this try only.
+        let doubtful = retry && self.outbox.is_doubtful(packet_id);
         if retry && self.outbox.postpone(packet_id, now, wait, &mut self.rng) {
             return;
         }
-        // A retry that is not left is final too: the server said that the message is not stored.
+        if doubtful {
+            self.outbox.remove(packet_id);
+            events.push_back(ClientEvent::Unknown { packet_id });
+            return;
+        }
+        // A retry that is not left is final too: the server said of each try that it did not store the message.
         if self.outbox.remove(packet_id) || retry {
             let code = RefusalCode(u16::try_from(code).unwrap_or(RefusalCode::INVALID.0));
             events.push_back(ClientEvent::Refused { packet_id, code, reason: cut_reason(reason) });

@@ -56,7 +56,7 @@ pub enum SendFailure {
     /// The target is not a valid name; it was not sent.
     #[error("the target is not a valid name: 1 to 128 bytes without control characters")]
     InvalidTarget,
-    /// No answer came to any try: it may be stored or not.
+    /// No try is left, and at least one had no answer: it may be stored or not.
     #[error("no answer came: the message may be stored or not")]
     Unknown,
     /// The client ended before an answer: it may be stored or not.

@@ -1,5 +1,13 @@
-//! Real processes: the server is killed right after each acked message; nothing that was acked is lost or comes twice,
-//! and the sender's client comes back by itself.
+//! Real processes: the server is killed right after each acked message, and at any moment under load; nothing that was acked
+//! is lost or comes twice, and clients come back by themselves.
+//!
+//! The test under load kills three times; for more, and for a run to be repeated:
+//! `IM_KILLS=50 IM_SEED=7 cargo test -p im-server --test kill9 -- --nocapture`.
+#![allow(clippy::disallowed_methods, reason = "a test that is asked for more by variables")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
+
+#[path = "kill9/load.rs"]
+mod load;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -123,7 +123,7 @@ pub enum ClientEvent {
         /// For people.
         reason: String,
     },
-    /// No answer came to any try: the message may be stored or not.
+    /// No try is left, and at least one had no answer: the message may be stored or not.
     Unknown {
         /// The message.
         packet_id: PacketId,

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of a program may read the clock")]
 
 pub mod process;
+pub mod store;
 pub mod tls;
 
 use std::net::SocketAddr;
@@ -87,6 +88,12 @@ pub enum Wire {
     Ws(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
 }
 
+/// The protocol's defaults for a device.
+pub fn config(key: ServerPublicKey, user: &str, device: &str) -> ClientConfig {
+    let credentials = Credentials { user: user.into(), device: device.into(), token: String::new() };
+    ClientConfig::new(&RUSTCRYPTO, key, credentials)
+}
+
 /// A delivery that was acked.
 pub struct Received {
     pub from: String,
@@ -107,8 +114,9 @@ pub struct Peer {
 
 impl Peer {
     pub fn offline(key: ServerPublicKey, user: &str, device: &str, token: &str) -> Self {
-        let credentials = Credentials { user: user.into(), device: device.into(), token: token.into() };
-        Self::configured(ClientConfig::new(&RUSTCRYPTO, key, credentials), getrandom::u64().unwrap())
+        let mut config = config(key, user, device);
+        config.credentials.token = token.into();
+        Self::configured(config, getrandom::u64().unwrap())
     }
 
     pub fn configured(config: ClientConfig, seed: u64) -> Self {
