@@ -333,6 +333,33 @@ fn ouyu_im_14_retry_is_bounded_and_backs_off() {
     assert_eq!((pair.client.unanswered(), pair.client.buffered()), (0, 0));
 }
 
+/// The last try is refused for now. If each try was, the message is not stored; if one had no answer, nobody knows.
+#[test]
+fn a_try_without_an_answer_leaves_a_doubt_that_a_later_refusal_does_not_take() {
+    for silent in [false, true] {
+        let (mut client, server) = configs();
+        client.max_tries = 2;
+        let mut pair = Pair::online(client, server);
+        let id = pair.client.send(pair.now, Message::text("bob", "hello")).unwrap();
+        for last in [false, true] {
+            while !pair.server_events.drain(..).any(|event| matches!(event, ServerEvent::Message(_))) {
+                pair.settle();
+                if pair.server_events.is_empty() {
+                    pair.now = pair.client.poll_timeout().unwrap().0;
+                    pair.client.handle_timeout(pair.now);
+                }
+            }
+            if last || !silent {
+                pair.server.refused(id, RefusalCode::STORE, "not now", true).unwrap();
+                pair.settle();
+            }
+        }
+        let unknown = pair.client_events.contains(&ClientEvent::Unknown { packet_id: id });
+        let refused = pair.client_events.iter().any(|event| matches!(event, ClientEvent::Refused { .. }));
+        assert_eq!((unknown, refused), (silent, !silent));
+    }
+}
+
 /// Until the server says that it is durable nobody is told anything, however long that takes.
 #[test]
 fn ouyu_im_15_nothing_is_acked_before_it_is_durable() {

@@ -192,8 +192,7 @@ fn check_fate(fate: Fate, places: &[u64], was_there: bool) -> Outcome {
         Fate::Stored(seq) if places == [seq] || places.len() <= 1 && was_there => Ok(()),
         Fate::Stored(_) => Err("stands elsewhere".into()),
         Fate::Refused(RefusalCode::FORBIDDEN) if places.is_empty() => Ok(()),
-        // The store did not take the last try; an earlier one may have been on its way over an older connection.
-        Fate::Refused(RefusalCode::STORE) if places.len() <= 1 => Ok(()),
+        Fate::Refused(RefusalCode::STORE) if places.is_empty() => Ok(()),
         Fate::Refused(_) => Err("should not have been, or is stored".into()),
         // The client was told that it cannot know, or did not live to be told.
         Fate::Unknown | Fate::Crashed if places.len() <= 1 => Ok(()),
