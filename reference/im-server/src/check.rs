@@ -16,11 +16,16 @@ use crate::{Failure, files};
 /// How long before its end a certificate is spoken of.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// A certificate chain and its key, as the files have them.
+pub(crate) type Pem = (Vec<u8>, Vec<u8>);
+
 /// What the settings stand for.
 pub(crate) struct Prepared {
     pub(crate) settings: Settings,
     pub(crate) tokens: Option<JwtAuthenticator>,
     pub(crate) tls: Option<Tls>,
+    /// What the two files of it had in them.
+    pub(crate) pem: Option<Pem>,
     /// What works, and should be known.
     pub(crate) notes: Vec<String>,
     /// A certificate that clients will refuse. The server serves the others, and takes a renewed one by itself.
@@ -55,9 +60,9 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     let wants_tokens = settings.jwt_hs256_secret_file.is_some() || settings.jwt_eddsa_public_key_file.is_some();
     addresses(&settings, wants_tokens, &mut problems, &mut notes);
     let tls = settings.tls_files.as_ref().and_then(|(chain, key)| match load_tls(chain, key) {
-        Ok(tls) => {
+        Ok((tls, pem)) => {
             expired = certificate_time(&tls, chain, &mut notes);
-            Some(tls)
+            Some((tls, pem))
         }
         Err(problem) => {
             problems.push(problem);
@@ -67,7 +72,12 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     if settings.listen_tls.is_some() && settings.tls_files.is_none() {
         problems.push("listen_tls is set: set tls_certificate_file and tls_key_file too".into());
     }
-    if problems.is_empty() { Ok(Prepared { settings, tokens, tls, notes, expired }) } else { Err(failure(&problems)) }
+    let (tls, pem) = tls.unzip();
+    if problems.is_empty() {
+        Ok(Prepared { settings, tokens, tls, pem, notes, expired })
+    } else {
+        Err(failure(&problems))
+    }
 }
 
 fn failure(problems: &[String]) -> Failure {
@@ -119,12 +129,13 @@ fn look_up(name: &str, listen: &str) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// The certificate and key of these files; the problem names the file.
-fn load_tls(chain: &Path, key: &Path) -> Result<Tls, String> {
-    let (chain_pem, key_pem) = read_tls(chain, key)?;
-    Tls::from_pem(&chain_pem, &key_pem).map_err(|error| which_file(chain, key, &error))
+fn load_tls(chain: &Path, key: &Path) -> Result<(Tls, Pem), String> {
+    let pem = read_tls(chain, key)?;
+    let tls = Tls::from_pem(&pem.0, &pem.1).map_err(|error| which_file(chain, key, &error))?;
+    Ok((tls, pem))
 }
 
-pub(crate) fn read_tls(chain: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
+pub(crate) fn read_tls(chain: &Path, key: &Path) -> Result<Pem, String> {
     let read = |path: &Path| files::read(path).map_err(|Failure { message, .. }| message);
     Ok((read(chain)?, read(key)?))
 }

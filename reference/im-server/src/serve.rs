@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
-use crate::check::{Prepared, how_to_verify, prepare, read_tls, which_file};
+use crate::check::{Pem, Prepared, how_to_verify, prepare, read_tls, which_file};
 use crate::cli::ServeArgs;
 use crate::settings::Settings;
 use crate::{Failure, files};
@@ -35,7 +35,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 async fn run(prepared: Prepared) -> Result<(), Failure> {
-    let Prepared { settings, tokens, tls, notes, expired } = prepared;
+    let Prepared { settings, tokens, tls, pem, notes, expired } = prepared;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -94,7 +94,8 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
             Ok(())
         });
     }
-    let reloading = tokio::spawn(reload(server.clone(), settings.tls_files.clone(), settings.tls_check, hang_up));
+    let files = settings.tls_files.clone().zip(pem);
+    let reloading = tokio::spawn(reload(server.clone(), files, settings.tls_check, hang_up));
     let ended = tokio::select! {
         signal = stop => {
             tracing::info!(signal, "stopping");
@@ -156,15 +157,19 @@ async fn listeners(settings: &Settings) -> Result<Vec<Bound>, Failure> {
     Ok(listeners)
 }
 
-/// Takes changed TLS files, at intervals and when SIGHUP asks.
-async fn reload(server: Server, tls: Option<(PathBuf, PathBuf)>, every: std::time::Duration, mut hang_up: Signal) {
-    let mut tried = tls.as_ref().and_then(|(chain, key)| read_tls(chain, key).ok());
+/// Takes TLS files that are not as they were when they were read first or last, at intervals and when SIGHUP asks.
+async fn reload(
+    server: Server,
+    mut tls: Option<((PathBuf, PathBuf), Pem)>,
+    every: std::time::Duration,
+    mut hang_up: Signal,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every), if tls.is_some() => {}
             _ = hang_up.recv() => tracing::info!(tls = tls.is_some(), "SIGHUP: looking for changed TLS files"),
         }
-        let Some((chain, key)) = &tls else { continue };
+        let Some(((chain, key), tried)) = &mut tls else { continue };
         let now = match read_tls(chain, key) {
             Ok(now) => now,
             Err(problem) => {
@@ -172,7 +177,7 @@ async fn reload(server: Server, tls: Option<(PathBuf, PathBuf)>, every: std::tim
                 continue;
             }
         };
-        if tried.as_ref() == Some(&now) {
+        if *tried == now {
             continue;
         }
         match server.replace_certificate(&now.0, &now.1) {
@@ -180,7 +185,7 @@ async fn reload(server: Server, tls: Option<(PathBuf, PathBuf)>, every: std::tim
             // One of the two files may be written a moment before the other.
             Err(error) => tracing::error!("{}; the certificate of before stays", which_file(chain, key, &error)),
         }
-        tried = Some(now);
+        *tried = now;
     }
 }
 
