@@ -193,6 +193,9 @@ impl World {
             self.until("come to rest with those who were away", Self::at_rest)?;
         }
         self.bury()?;
+        // What was given up may have been stored since.
+        self.limit = self.now + PATIENCE;
+        self.until("come to rest again", Self::at_rest)?;
         self.judge()
     }
 

@@ -155,7 +155,6 @@ impl Plan {
         plan.spread_ms = 1 << rng.u32(9..=15);
         plan.servers = if one_in(rng, 3) { rng.usize(2..=3) } else { 1 };
         (plan.receive_max, plan.send_max) = (rng.u32(1..=8), rng.u32(1..=8));
-        plan.max_steps = 20_000;
         plan.draw_links(rng);
         plan.draw_sessions(rng);
         plan.draw_store(rng);
