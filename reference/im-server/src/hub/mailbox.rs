@@ -89,13 +89,15 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
-    pub(super) fn hint(&self, conversation: Conversation, head: u64) {
+    /// Copies the name only where no hint of the conversation waits: in a large group there is one for each message and member.
+    pub(super) fn hint(&self, conversation: &Conversation, head: u64) {
         self.put(|mail| {
-            if mail.heads.len() >= MAX_HINTS && !mail.heads.contains_key(&conversation) {
-                mail.overflow = true;
-            } else {
-                let known = mail.heads.entry(conversation).or_default();
+            if let Some(known) = mail.heads.get_mut(conversation) {
                 *known = head.max(*known);
+            } else if mail.heads.len() < MAX_HINTS {
+                mail.heads.insert(conversation.clone(), head);
+            } else {
+                mail.overflow = true;
             }
         });
     }

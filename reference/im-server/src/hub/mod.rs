@@ -119,11 +119,11 @@ impl Hub {
     }
 
     /// Calls `tell` for every session of everybody in the conversation, with the name that its user has for it.
-    fn each(&self, place: Place<'_>, mut tell: impl FnMut(&Arc<str>, &Arc<Mailbox>, Conversation)) {
+    fn each(&self, place: Place<'_>, mut tell: impl FnMut(&Arc<str>, &Arc<Mailbox>, &Conversation)) {
         let Place { user, conversation } = place;
         if let Some(group) = conversation::key(user, conversation).filter(conversation::is_listed) {
             for (user, mailbox) in read(&self.groups).get(&group).into_iter().flat_map(BTreeMap::values) {
-                tell(user, mailbox, conversation.clone());
+                tell(user, mailbox, conversation);
             }
             return;
         }
@@ -131,8 +131,9 @@ impl Hub {
         let other = conversation::other(user, conversation).map(|other| (other, user));
         for (user, name) in [Some((user, &*conversation.id)), other].into_iter().flatten() {
             let Some((user, devices)) = users.get_key_value(user) else { continue };
+            let named = Conversation::private(name);
             for online in devices.values() {
-                tell(user, &online.mailbox, Conversation::private(name));
+                tell(user, &online.mailbox, &named);
             }
         }
     }
@@ -148,7 +149,7 @@ impl Hub {
 
     /// The message at `seq` has no content any more.
     pub(crate) fn recalled(&self, place: Place<'_>, seq: u64) {
-        self.each(place, |_, mailbox, conversation| mailbox.recalled(conversation, seq));
+        self.each(place, |_, mailbox, conversation| mailbox.recalled(conversation.clone(), seq));
     }
 
     /// Somebody types, or stopped: for the others.
@@ -156,7 +157,7 @@ impl Hub {
         self.each(place, |user, mailbox, conversation| {
             if **user != *place.user {
                 let typist = place.user.to_owned();
-                mailbox.signal(PeerSignal::Typing { conversation, user: typist, on }, 0);
+                mailbox.signal(PeerSignal::Typing { conversation: conversation.clone(), user: typist, on }, 0);
             }
         });
     }
