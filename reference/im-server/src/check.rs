@@ -38,7 +38,7 @@ pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
     if let Some(problem) = prepared.expired {
         return Err(Failure::settings(problem));
     }
-    files::check_server_key(&prepared.settings.data)?;
+    im_server::existing_server_key(&prepared.settings.data)?;
     for note in &prepared.notes {
         println!("note: {note}");
     }

@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Token(args)) => token(&args),
-        Some(Command::Key(args)) => files::server_key(&args.data).map(|key| println!("{}", key.public())),
+        Some(Command::Key(args)) => {
+            im_server::server_key(&args.data).map(|key| println!("{}", key.public())).map_err(Failure::from)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,10 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::Failure;
 use crate::check::{Pem, Prepared, how_to_verify, prepare, read_tls, which_file};
 use crate::cli::ServeArgs;
 use crate::settings::Settings;
-use crate::{Failure, files};
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let prepared = prepare(args)?;
@@ -58,7 +58,7 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
             Arc::new(OpenLoopback::new(address).map_err(|error| Failure::settings(how_to_verify(&error)))?)
         }
     };
-    let key = files::server_key(&settings.data)?;
+    let key = im_server::server_key(&settings.data)?;
     let store =
         FjallStore::open(&settings.data, &FjallConfig::default()).map_err(|error| Failure::run(error.to_string()))?;
     let store: Arc<dyn Store> = Arc::new(store);

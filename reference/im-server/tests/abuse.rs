@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::process::{Running, command, resident, start};
+use common::process::{Running, command, resident, sockets, start};
 use common::tls::{Authority, connect};
 use common::{Peer, TestServer, within};
 use futures_util::future::{BoxFuture, join_all};
@@ -58,14 +58,6 @@ async fn reaches(address: SocketAddr, name: &str, value: u64) {
     };
     let reached = tokio::time::timeout(common::PATIENCE, reached).await;
     assert!(reached.is_ok(), "{name} is {}, and should be {value}", metric(address, name).await);
-}
-
-/// As many sockets as this process may have, and the server as many.
-fn sockets() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
-    let soft = line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX);
-    soft.saturating_sub(200).min(10_000)
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::authorize::authorize;
 use super::{Refusal, Services};
 use crate::hub::{Mailbox, Place};
 use crate::limits::Slot;
-use crate::store::{Append, EntryKind, NewEntry, StoreError};
+use crate::store::{Append, EntryKind, NewEntry};
 
 /// An entry on its way.
 pub(super) struct Submitted {
@@ -162,7 +162,7 @@ fn tell(services: &Services, own: &Arc<Mailbox>, fact: &Fact, outcome: &Outcome)
         }
         Ok(Append::Conflict(_) | Append::Unknown(_)) | Err(_) => {}
         Ok(Append::NotStored(error)) => {
-            if !matches!(error, StoreError::TooManyEdits) {
+            if !error.is_final() {
                 tracing::error!(%error, "an entry was not stored");
             }
         }

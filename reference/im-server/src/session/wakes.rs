@@ -166,7 +166,7 @@ impl<T: Transport> Session<T> {
                 let reason = "this packet id was used for another message before: send it with a new id";
                 connection.refused(packet_id, RefusalCode::CONFLICT, reason, false)
             }
-            Ok(Append::NotStored(error @ StoreError::TooManyEdits)) => {
+            Ok(Append::NotStored(error)) if error.is_final() => {
                 connection.refused(packet_id, RefusalCode::INVALID, &error.to_string(), false)
             }
             Ok(Append::NotStored(_)) => {

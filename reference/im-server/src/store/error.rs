@@ -42,6 +42,10 @@ pub enum StoreError {
     /// The message was edited as often as it may be. Nothing was written.
     #[error("a message can be edited at most {} times: recall it and send another", super::MAX_EDITS)]
     TooManyEdits,
+    /// The application, whose own rows commit with the message, does not take it. Nothing was written. The text goes to the
+    /// sender, and it is not tried again.
+    #[error("{0}")]
+    Refused(Box<str>),
     /// The settings cannot work. A mistake of the caller; nothing was opened.
     #[error("the store setting {0} must be greater than zero; leave it out to get the default")]
     Setting(&'static str),
@@ -68,6 +72,12 @@ pub struct CorruptRecord {
 }
 
 impl StoreError {
+    /// Whether the sender is at fault, so that the same again would be refused again.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::TooManyEdits | Self::Refused(_))
+    }
+
     /// The error for a record of `table` under `key` that does not decode.
     #[must_use]
     pub fn corrupt(table: &'static str, key: &[u8], problem: &'static str) -> Self {

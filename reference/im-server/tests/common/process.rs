@@ -60,3 +60,11 @@ pub fn resident(child: &Child) -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() * 1024
 }
+
+/// As many sockets as this process may have, and the server as many; at most 10,000.
+pub fn sockets() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let soft = line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX);
+    soft.saturating_sub(200).min(10_000)
+}
