@@ -3,6 +3,7 @@
 
 mod support;
 
+use im_serial::body::LoginOk;
 use im_serial::class::{Declared, Record, ValueRef};
 use im_serial::v1::{HeartBeatMessage, PChatMessage, RoutingTable};
 use im_serial::{Body, Format, FormatId, Kind, Limits, Problem, Registry};
@@ -77,6 +78,30 @@ fn a_kryo_4_list_that_kryo_5_reads_to_the_end_is_refused() {
     let bytes = encode(&kryo_4(), &message);
     let error = Kryo::default().decode_record(&mut message, &bytes, &Limits::default()).unwrap_err();
     assert_eq!(error.problem, Problem::Malformed);
+}
+
+/// A name can be chosen so that the body with an empty list reads as one of Kryo 4 too. What comes of it must not be refused by
+/// whom it is sent on to.
+#[test]
+fn a_text_that_looks_like_kryo_4_is_written_so_that_it_reads() {
+    let bytes = |list: &[u8]| {
+        let [before, after]: [&[u8]; 2] = [&[219, 28, 0], &[0, 13, 123, 9, 1, 1, 0, b'i', b'm', b'y' | 0x80]];
+        [b"\x01\0im.LoginO\xeb\x01", before, list, after].concat()
+    };
+    let kryo = Kryo::default();
+    let read = |bytes: &[u8]| {
+        let mut read = LoginOk::default();
+        kryo.decode_record(&mut read, bytes, &Limits::default()).map(|()| read)
+    };
+    let list = |len| [b"\x01\x01java.util.ArrayLis\xf4\x01".as_slice(), &[len]].concat();
+    let login = read(&bytes(&[0])).unwrap();
+    assert_eq!(login.user, "\x01\0imy");
+    assert_eq!(read(&bytes(&list(1))).unwrap_err().problem, Problem::Malformed);
+    assert_eq!(encode(&kryo, &login), bytes(&list(0x81)));
+    assert_eq!(read(&encode(&kryo, &login)).unwrap(), login);
+    // Any other name: as Java writes it.
+    let usual = LoginOk { user: "alice".into(), ..login };
+    assert!(encode(&kryo, &usual).windows(4).any(|part| part == [0xf4, 1, 1, 0]));
 }
 
 #[test]

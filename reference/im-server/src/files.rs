@@ -15,9 +15,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
-        match error {
-            KeyFileError::Exposed { .. } | KeyFileError::Damaged(_) => Self::settings(error.to_string()),
-            _ => Self::run(error.to_string()),
-        }
+        let operators = matches!(error, KeyFileError::Exposed { .. } | KeyFileError::Damaged(_));
+        if operators { Self::settings(error.to_string()) } else { Self::run(error.to_string()) }
     }
 }

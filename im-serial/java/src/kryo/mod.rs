@@ -52,6 +52,23 @@ pub struct Kryo {
     plans: Plans<Plan>,
 }
 
+/// How Kryo 5 writes empty lists and lists of strings.
+#[derive(Clone, Copy, PartialEq)]
+enum Lists {
+    /// As Java does. Kryo 4 may have written the same bytes for something else.
+    AsJava,
+    /// So that Kryo 4 did not write them: for a body that would read as one of Kryo 4 too, which our own reader refuses. Somebody
+    /// who chooses a text can make it so, and it must not be refused by whom it is sent on to. Java reads both alike.
+    Certain,
+}
+
+/// Whether there is a list that Kryo 4 may have written.
+#[derive(Clone, Copy, PartialEq)]
+enum Doubt {
+    None,
+    Some,
+}
+
 /// The fields in the order on the wire, and the class name as it stands there.
 struct Plan {
     steps: Box<[(usize, Type)]>,
@@ -91,7 +108,13 @@ impl Format for Kryo {
 
     fn encode_record(&self, record: &dyn Record, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
-        write::body(self, record, out).map_err(|write::TooLong| {
+        let mut written = write::body(self, record, Lists::AsJava, out);
+        let body = out.get(start..).unwrap_or_default();
+        if written == Ok(Doubt::Some) && read::may_be_version_4(self, record.class(), body) {
+            out.truncate(start);
+            written = write::body(self, record, Lists::Certain, out);
+        }
+        written.map(drop).map_err(|write::TooLong| {
             out.truncate(start);
             EncodeError { format: NAME, class: record.class() }
         })

@@ -8,7 +8,7 @@ use core::mem::size_of;
 use im_serial::class::{Budget, Class, Reader, Record, Type, Value};
 use im_serial::{Limits, Problem};
 
-use super::{Kryo, KryoVersion};
+use super::{Doubt, Kryo, KryoVersion};
 use crate::{classes, text};
 
 pub(super) fn body(
@@ -19,10 +19,22 @@ pub(super) fn body(
 ) -> Result<(), (Problem, usize)> {
     let mut reading = Reading::new(kryo, record.class(), bytes, Budget::new(limits));
     reading.body(record).map_err(|problem| (problem, reading.reader.offset()))?;
-    if reading.doubtful && reading.as_version_4() {
+    if reading.doubt == Doubt::Some && reading.as_version_4().is_ok() {
         return Err((Problem::Malformed, reading.reader.offset()));
     }
     Ok(())
+}
+
+/// Whether a body of this class, written for Kryo 5, may read as one of Kryo 4 too.
+pub(super) fn may_be_version_4(kryo: &Kryo, class: &'static Class, body: &[u8]) -> bool {
+    match Reading::new(kryo, class, body, Budget::new(&Limits::new(body.len()))).as_version_4() {
+        Ok(()) => true,
+        // A reader with other limits would have gone on.
+        Err(problem) => matches!(
+            problem,
+            Problem::TooDeep | Problem::TooManyElements | Problem::StringTooLong | Problem::AllocationBudget
+        ),
+    }
 }
 
 struct Reading<'a> {
@@ -36,8 +48,7 @@ struct Reading<'a> {
     bytes: &'a [u8],
     reader: Reader<'a>,
     budget: Budget,
-    /// There was a list that Kryo 4 may have written.
-    doubtful: bool,
+    doubt: Doubt,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -64,7 +75,7 @@ impl<'a> Reading<'a> {
             bytes,
             reader: Reader::new(bytes),
             budget,
-            doubtful: false,
+            doubt: Doubt::None,
         }
     }
 
@@ -87,14 +98,12 @@ impl<'a> Reading<'a> {
     /// Whether the body reads as one of Kryo 4 too. Kryo 5 takes some lists of Kryo 4 for others, silently, and the
     /// fields behind them for something else; the reverse does not happen, but by design of an attacker whose own
     /// message it is.
-    fn as_version_4(&mut self) -> bool {
-        if self.budget.alloc(self.top.size).is_err() {
-            return false;
-        }
+    fn as_version_4(&mut self) -> Result<(), Problem> {
+        self.budget.alloc(self.top.size)?;
         let mut record = (self.top.new)();
         let mut other = Reading::new(self.kryo, self.top, self.bytes, self.budget.clone());
         other.version = KryoVersion::V4;
-        other.body(&mut *record).is_ok()
+        other.body(&mut *record)
     }
 
     fn fields(&mut self, record: &mut dyn Record) -> Result<(), Problem> {
@@ -163,9 +172,11 @@ impl<'a> Reading<'a> {
     fn list_5(&mut self, element: &Type) -> Result<Value, Problem> {
         let (flag, len) = flagged(&mut self.reader)?;
         let len = len.checked_sub(1).ok_or(Problem::Malformed)?;
-        self.doubtful |= !flag;
+        if !flag {
+            self.doubt = Doubt::Some;
+        }
         if len == 0 {
-            return if flag { Err(Problem::Malformed) } else { Ok(Value::List(Vec::new())) };
+            return Ok(Value::List(Vec::new()));
         }
         let mut null = flag;
         let class = match element {

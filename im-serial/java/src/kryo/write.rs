@@ -6,19 +6,22 @@ use alloc::vec::Vec;
 
 use im_serial::class::{Class, List, Record, Type, ValueRef};
 
-use super::{Kryo, KryoVersion};
+use super::{Doubt, Kryo, KryoVersion, Lists};
 use crate::{classes, text};
 
 /// Something is longer than Kryo can write, or a list holds what no list here may.
+#[derive(PartialEq)]
 pub(super) struct TooLong;
 
-pub(super) fn body(kryo: &Kryo, record: &dyn Record, out: &mut Vec<u8>) -> Result<(), TooLong> {
+pub(super) fn body(kryo: &Kryo, record: &dyn Record, lists: Lists, out: &mut Vec<u8>) -> Result<Doubt, TooLong> {
     let plan = kryo.plan(record.class());
     out.reserve(128);
     out.extend_from_slice(&[1, 0]);
     out.extend_from_slice(&plan.name);
     out.push(1);
-    Writing { kryo, top: record.class(), named: Vec::new(), out }.fields(record)
+    let mut writing = Writing { kryo, top: record.class(), named: Vec::new(), lists, doubt: Doubt::None, out };
+    writing.fields(record)?;
+    Ok(writing.doubt)
 }
 
 /// A class name: always in the form for ASCII, but in Kryo 4 only up to its limit.
@@ -34,6 +37,8 @@ struct Writing<'a> {
     top: &'static Class,
     /// The classes with the next name ids.
     named: Vec<Named>,
+    lists: Lists,
+    doubt: Doubt,
     out: &'a mut Vec<u8>,
 }
 
@@ -119,16 +124,18 @@ impl Writing<'_> {
     /// Kryo 5: strings without a class; objects with one class for all, which they always have here.
     fn list_5(&mut self, list: &dyn List, element: &Type) -> Result<(), TooLong> {
         let len = length(list.len())?;
+        // The flag says that elements may be null, or are of one class: true of an empty list either way.
+        let certain = self.lists == Lists::Certain;
         if len == 0 {
-            self.out.push(1);
+            self.list_5_len(certain, 1);
             return Ok(());
         }
         let elements = || (0..list.len()).map(|index| list.get(index));
         let null = elements().any(|element| matches!(element, ValueRef::Null));
         match element {
-            Type::Str => flagged(null, len + 1, self.out),
+            Type::Str => self.list_5_len(null || certain, len + 1),
             Type::Record(class) => {
-                flagged(true, len + 1, self.out);
+                self.list_5_len(true, len + 1);
                 if elements().all(|element| matches!(element, ValueRef::Null)) {
                     self.out.push(0);
                     return Ok(());
@@ -150,6 +157,13 @@ impl Writing<'_> {
             }
         }
         Ok(())
+    }
+
+    fn list_5_len(&mut self, flag: bool, len: u32) {
+        if !flag {
+            self.doubt = Doubt::Some;
+        }
+        flagged(flag, len, self.out);
     }
 
     /// Kryo 4: each element with its class.

@@ -1,4 +1,5 @@
 //! Two users of the application: they sign in, chat, and hear what the application says.
+#![expect(clippy::wildcard_enum_match_arm, reason = "they wait for one event each")]
 
 use std::net::SocketAddr;
 
