@@ -10,6 +10,7 @@ mod driver;
 mod events;
 mod http;
 mod options;
+pub mod service;
 mod tls;
 mod transport;
 mod url;

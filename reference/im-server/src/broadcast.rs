@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use im_proto::{Conversation, valid_name};
+use im_proto::{Conversation, RefusalCode, valid_name};
 use sha2::{Digest, Sha256};
 
 use crate::conversation;
-use crate::hub::Place;
+use crate::hooks::service_device;
 use crate::session::Services;
 use crate::store::{Append, ConversationKey, EntryKind, NewEntry, StoreError};
 
-/// The device that broadcasts come from.
-const DEVICE: &str = "service";
+/// What stands for the name of a service's key where the program itself says something.
+const SERVER: &str = "server";
 
 /// Why something was not said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,14 @@ pub enum BroadcastError {
     /// The name that it comes from, or the type of the content.
     #[error("{0}")]
     Invalid(String),
+    /// The application's [`BeforeSend`](crate::BeforeSend) did not let it through.
+    #[error("the broadcast was refused, {code}: {reason}")]
+    Refused {
+        /// As the hook says.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+    },
     /// It was not said.
     #[error("the broadcast was not stored: {0}")]
     NotStored(StoreError),
@@ -55,11 +63,11 @@ pub(crate) async fn say(
     };
     let (message_id, time_ms) =
         services.next_id().map_err(|refusal| BroadcastError::Invalid(refusal.reason().to_owned()))?;
-    let entry = NewEntry {
+    let mut entry = NewEntry {
         conversation,
         members: Vec::new(),
         from: from.into(),
-        device: DEVICE.into(),
+        device: service_device(SERVER, ""),
         // Unique, as no two messages have one id.
         packet_id: message_id,
         digest: Sha256::digest(&content).into(),
@@ -69,13 +77,13 @@ pub(crate) async fn say(
         content_type,
         content,
     };
-    match services.store.append(entry).await {
-        Append::Stored(receipt) | Append::AlreadyStored(receipt) => {
-            let conversation = Conversation::broadcast(channel);
-            services.hub.notify(Place { user: from, conversation: &conversation }, receipt.seq, &Arc::default());
-            Ok(receipt.seq)
-        }
-        // Somebody with the service's name used the id on a device of the same name.
+    let to = Conversation::broadcast(channel);
+    if let Err(refusal) = services.review(&to, &mut entry).await {
+        return Err(BroadcastError::Refused { code: refusal.code, reason: refusal.reason().to_owned() });
+    }
+    match services.commit(&to, entry, &Arc::default()).await {
+        Append::Stored(receipt) | Append::AlreadyStored(receipt) => Ok(receipt.seq),
+        // Two servers have one number.
         Append::Conflict(_) => Err(BroadcastError::Invalid("the message id is taken: say it again".into())),
         Append::NotStored(error) => Err(BroadcastError::NotStored(error)),
         Append::Unknown(error) => Err(BroadcastError::Unknown(error)),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use im_server::auth::{JwtAuthenticator, OpenLoopback};
-use im_server::{Tls, TlsError};
+use im_server::{ServiceKeys, Tls, TlsError};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::ServeArgs;
@@ -23,6 +23,7 @@ pub(crate) type Pem = (Vec<u8>, Vec<u8>);
 pub(crate) struct Prepared {
     pub(crate) settings: Settings,
     pub(crate) tokens: Option<JwtAuthenticator>,
+    pub(crate) service_keys: ServiceKeys,
     pub(crate) tls: Option<Tls>,
     /// What the two files of it had in them.
     pub(crate) pem: Option<Pem>,
@@ -57,6 +58,10 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
         problems.push(problem);
         None
     });
+    let service_keys = service_keys(settings.service_keys_file.as_deref()).unwrap_or_else(|problem| {
+        problems.push(problem);
+        ServiceKeys::default()
+    });
     let wants_tokens = settings.jwt_hs256_secret_file.is_some() || settings.jwt_eddsa_public_key_file.is_some();
     addresses(&settings, wants_tokens, &mut problems, &mut notes);
     let tls = settings.tls_files.as_ref().and_then(|(chain, key)| match load_tls(chain, key) {
@@ -74,7 +79,7 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     }
     let (tls, pem) = tls.unzip();
     if problems.is_empty() {
-        Ok(Prepared { settings, tokens, tls, pem, notes, expired })
+        Ok(Prepared { settings, tokens, service_keys, tls, pem, notes, expired })
     } else {
         Err(failure(&problems))
     }
@@ -180,6 +185,13 @@ fn token_verification(settings: &Settings) -> Result<Option<JwtAuthenticator>, S
         Some(audience) => tokens.audience(audience),
         None => tokens,
     }))
+}
+
+fn service_keys(path: Option<&Path>) -> Result<ServiceKeys, String> {
+    let Some(path) = path else { return Ok(ServiceKeys::default()) };
+    let text = files::read(path).map_err(|Failure { message, .. }| message)?;
+    let text = String::from_utf8(text).map_err(|_| format!("{}: the service keys are not text", path.display()))?;
+    ServiceKeys::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 pub(crate) fn how_to_verify(error: &im_server::auth::NotLoopback) -> String {

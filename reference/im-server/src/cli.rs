@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use im_server::Right;
 
 use crate::settings::Options;
 
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Print the public key that clients pin, making the key if there is none
     Key(KeyArgs),
+    /// Make a key for a service that uses the API, and the line for service_keys_file
+    ServiceKey(ServiceKeyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +65,15 @@ pub(crate) struct KeyArgs {
     /// Data directory with the server's key
     #[arg(long, env = "IM_DATA", default_value = "./im-data")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceKeyArgs {
+    /// Whose key it is: letters, digits, dots, dashes and underscores
+    pub(crate) name: String,
+    /// What it may do
+    #[arg(long, value_delimiter = ',', default_value = "push,groups,users")]
+    pub(crate) rights: Vec<Right>,
 }
 
 /// A time span like `90s`, `15m`, `12h` or `30d`.

@@ -90,6 +90,11 @@ pub(crate) fn digest_command(to: &Conversation, about: u64, name: &str, content_
     hash(&[b"command", name.as_bytes(), &kind, to.id.as_bytes(), &about, &content_type, content])
 }
 
+/// The same for a request of the service: all of it counts, for each of its targets.
+pub(crate) fn digest_push(from: &str, to: &[u8], content_type: u32, content: &[u8]) -> [u8; 32] {
+    hash(&[b"push", from.as_bytes(), to, &content_type.to_be_bytes(), content])
+}
+
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use im_proto::{Entropy, RUSTCRYPTO, ServerKey};
 
+use crate::hex;
+
 /// The name of the key's file in the data directory.
 const KEY: &str = "server.key";
 
@@ -103,7 +105,7 @@ fn load(path: &Path) -> Result<ServerKey, KeyFileError> {
         let not_text = error.kind() == ErrorKind::InvalidData;
         if not_text { damaged() } else { cannot("read the server's key", path, error) }
     })?;
-    let secret = decode_hex(text.trim_ascii()).ok_or_else(damaged)?;
+    let secret = hex::decode(text.trim_ascii()).ok_or_else(damaged)?;
     ServerKey::from_bytes(secret, &RUSTCRYPTO).map_err(|_| damaged())
 }
 
@@ -132,18 +134,6 @@ fn create(data: &Path, path: &Path) -> Result<(), KeyFileError> {
         File::open(data)?.sync_all()
     })();
     written.map_err(|error| cannot("write the server's key", path, error))
-}
-
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+mod api;
 pub mod auth;
 mod broadcast;
 mod calls;
@@ -11,9 +12,12 @@ mod clock;
 mod conversation;
 mod directory;
 mod groups;
+mod hex;
+mod hooks;
 mod http;
 mod hub;
 mod key_file;
+mod keys;
 mod limits;
 mod listener;
 mod metrics;
@@ -30,10 +34,13 @@ mod transport;
 pub use broadcast::BroadcastError;
 pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
 pub use groups::{GroupError, Groups};
+pub use hooks::{AfterCommit, BeforeSend, Committed, Draft, HookError, Origin, Verdict};
+pub use im_proto::RefusalCode;
 pub use im_proto::policy::{DeviceKind, DevicePolicy};
 pub use im_proto::rights::{MemberRole, RightsPolicy};
 pub use ipnet::IpNet;
 pub use key_file::{KeyFileError, existing_server_key, server_key};
+pub use keys::{Right, ServiceKeys, ServiceKeysError};
 pub use listener::{ListenerConfig, Security};
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};
 pub use tls::{Tls, TlsError, Validity};

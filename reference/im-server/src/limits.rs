@@ -134,6 +134,34 @@ impl Slots {
         }
     }
 
+    /// Whether so many logins of this address were refused that nothing of it is looked at now.
+    pub(crate) fn is_shut(&self, address: IpAddr) -> bool {
+        let now = Instant::now();
+        let sites = self.sites();
+        let clear_at = sites.by_address.get(&site(address)).map(|site| site.clear_at);
+        clear_at.is_some_and(|clear_at| clear_at.saturating_duration_since(now) > MINUTE - self.share())
+    }
+
+    /// A wrong key came from this address. It counts as a refused login.
+    pub(crate) fn key_refused(&self, address: IpAddr) {
+        let now = Instant::now();
+        let mut sites = self.sites();
+        if sites.by_address.len() > MAX_REMEMBERED + self.bounds.total as usize {
+            sites.by_address.retain(|_, site| site.connections > 0 || site.clear_at > now);
+        }
+        let full = sites.by_address.len() > MAX_REMEMBERED + self.bounds.total as usize;
+        let address = site(address);
+        if !full || sites.by_address.contains_key(&address) {
+            let site = sites.by_address.entry(address).or_insert(Site { connections: 0, clear_at: now });
+            self.refused_at(site, now);
+        }
+    }
+
+    fn refused_at(&self, site: &mut Site, now: Instant) {
+        // Never more than a minute, however many sessions are refused at once.
+        site.clear_at = (site.clear_at.max(now) + self.share()).min(now + MINUTE);
+    }
+
     /// Waits until all places are free again, at most so long. Whether they are.
     pub(crate) async fn all_free(&self, at_most: Duration) -> bool {
         matches!(tokio::time::timeout(at_most, self.free.acquire_many(self.bounds.total)).await, Ok(Ok(_)))
@@ -156,8 +184,7 @@ impl Slot {
         let Some(address) = self.address else { return };
         let now = Instant::now();
         if let Some(site) = self.slots.sites().by_address.get_mut(&address) {
-            // Never more than a minute, however many sessions are refused at once.
-            site.clear_at = (site.clear_at.max(now) + self.slots.share()).min(now + MINUTE);
+            self.slots.refused_at(site, now);
         }
     }
 }

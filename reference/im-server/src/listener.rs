@@ -1,6 +1,8 @@
 //! One TCP port for everything: the first byte of a connection tells raw packets, HTTP and TLS from each other, and the
 //! first byte inside TLS the first two.
 
+mod streams;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -194,7 +196,7 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
         peer = client;
     }
     let slot = Arc::new(slot);
-    let mut start = [0; 2];
+    let mut start = [0; 3];
     let start = match patience.of(stream.peek(&mut start)).await {
         Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
         Ok(Err(_)) => return,
@@ -225,13 +227,13 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
                 refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
             }
         },
-        Kind::Packets | Kind::Http if tls_only => {
+        Kind::Packets | Kind::Http(_) if tls_only => {
             metrics.unmet(Unmet::Security);
             let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
             refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
         }
         Kind::Packets => boxed(drive(Tcp(stream), services, slot, Some(peer))).await,
-        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
+        Kind::Http(version) => boxed(http(stream, peer, slot, &door, version)).await,
         Kind::Other(byte) => {
             metrics.unmet(Unmet::Unknown);
             refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
@@ -251,7 +253,7 @@ async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Doo
     match start {
         Kind::Nothing => {}
         Kind::Packets => boxed(drive(Tls(stream), services, slot, Some(peer))).await,
-        Kind::Http => boxed(http(stream, peer, slot, &door)).await,
+        Kind::Http(version) => boxed(http(stream, peer, slot, &door, version)).await,
         Kind::Tls => refuse(Tls(stream), CloseCode::UNSUPPORTED, "this is TLS inside TLS: begin it once").await,
         Kind::Other(byte) => {
             services.metrics.unmet(Unmet::Unknown);
@@ -265,11 +267,17 @@ fn boxed<'a, T>(step: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
     Box::pin(step)
 }
 
+/// Of HTTP.
+enum Version {
+    One,
+    Two,
+}
+
 /// What a connection begins with.
 enum Kind {
     Nothing,
     Packets,
-    Http,
+    Http(Version),
     Tls,
     Other(u8),
 }
@@ -279,7 +287,9 @@ fn kind(start: &[u8]) -> Kind {
         [] => Kind::Nothing,
         // Later OUYUNC releases begin with their name; the decoder refuses them by theirs. No HTTP method begins so.
         [MAGIC, ..] | [b'O', b'U', ..] => Kind::Packets,
-        [b'A'..=b'Z', ..] => Kind::Http,
+        // The preface of HTTP/2, which no method begins with.
+        [b'P', b'R', b'I', ..] => Kind::Http(Version::Two),
+        [b'A'..=b'Z', ..] => Kind::Http(Version::One),
         [TLS_HANDSHAKE, ..] => Kind::Tls,
         [other, ..] => Kind::Other(*other),
     }
@@ -289,12 +299,15 @@ fn not_known(byte: u8) -> String {
     format!("the first byte is 0x{byte:02x}: a packet begins with 0x66, an HTTP request with a letter")
 }
 
-async fn http<S>(stream: S, peer: SocketAddr, slot: Arc<Slot>, door: &Door)
+async fn http<S>(stream: S, peer: SocketAddr, slot: Arc<Slot>, door: &Door, version: Version)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let router = door.router.clone().layer(Extension(Peer { address: peer, slot }));
-    requests(stream, peer, router, &door.shared).await;
+    match version {
+        Version::One => requests(stream, peer, router, &door.shared).await,
+        Version::Two => streams::requests(stream, peer, router, &door.shared).await,
+    }
 }
 
 async fn requests<S>(stream: S, peer: SocketAddr, router: Router, shared: &Shared)

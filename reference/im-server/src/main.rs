@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use im_server::ServiceKeys;
 use im_server::auth::TokenIssuer;
 
-use crate::cli::{Cli, Command, TokenArgs};
+use crate::cli::{Cli, Command, ServiceKeyArgs, TokenArgs};
 
 /// Why the command failed: a message that says what to do, and the exit code.
 struct Failure {
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::Key(args)) => {
             im_server::server_key(&args.data).map(|key| println!("{}", key.public())).map_err(Failure::from)
         }
+        Some(Command::ServiceKey(args)) => service_key(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,6 +56,14 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+fn service_key(args: &ServiceKeyArgs) -> Result<(), Failure> {
+    let made = ServiceKeys::generate(&args.name, &args.rights);
+    let (key, line) = made.map_err(|error| Failure::settings(error.to_string()))?;
+    println!("the key, which is shown once and for the service alone:\n{key}");
+    println!("the line for the file that service_keys_file names; it takes effect at the next start:\n{line}");
+    Ok(())
 }
 
 fn token(args: &TokenArgs) -> Result<(), Failure> {

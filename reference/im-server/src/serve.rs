@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use im_server::auth::{Authenticator, OpenLoopback};
-use im_server::store::{FjallConfig, FjallStore, Store};
+use im_server::store::{FileBans, FjallConfig, FjallStore, Store};
 use im_server::{ListenerConfig, Security, ServeError, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,7 +35,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 async fn run(prepared: Prepared) -> Result<(), Failure> {
-    let Prepared { settings, tokens, tls, pem, notes, expired } = prepared;
+    let Prepared { settings, tokens, service_keys, tls, pem, notes, expired } = prepared;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -62,7 +62,10 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
     let store =
         FjallStore::open(&settings.data, &FjallConfig::default()).map_err(|error| Failure::run(error.to_string()))?;
     let store: Arc<dyn Store> = Arc::new(store);
+    let bans = FileBans::open(&settings.data.join("bans.json")).map_err(|error| Failure::run(error.to_string()))?;
     let mut builder = Server::builder(store, authenticator, key)
+        .service_keys(service_keys)
+        .bans(Arc::new(bans))
         .connections(settings.max_connections, settings.max_connections_per_address)
         .refused_logins(settings.max_refused_logins)
         .stall(settings.stall)

@@ -14,7 +14,7 @@ use im_proto::policy::{DeviceKind, DevicePolicy};
 use im_proto::rights::RightsPolicy;
 use im_proto::{ConfigError, RUSTCRYPTO, ServerConfig, ServerKey, ServerPublicKey};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Authenticator;
 use crate::broadcast::{self, BroadcastError};
@@ -22,16 +22,18 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::directory::{Directory, StoredGroups};
 use crate::groups::Groups;
+use crate::hooks::{AfterCommit, BeforeSend, Chains, Hooks};
 use crate::hub::Hub;
+use crate::keys::ServiceKeys;
 use crate::limits::{Bounds, Slots};
 use crate::listener::{Door, ListenerConfig, Security};
 use crate::metrics::{MeteredStore, Metrics};
 use crate::polling::Table;
 use crate::session::Services;
-use crate::store::{Store, StoreError};
+use crate::store::{Bans, Store, StoreError};
 use crate::tickets::Tickets;
 use crate::tls::{Tls, TlsError};
-use crate::{http, listener};
+use crate::{api, http, listener};
 
 /// How long a stopping server waits for its sessions, and then for its store.
 const STOP_SESSIONS: Duration = Duration::from_secs(4);
@@ -78,6 +80,9 @@ pub(crate) struct Shared {
     pub(crate) store_failed: Arc<AtomicBool>,
     /// Metrics have a listener of their own.
     pub(crate) metrics_apart: AtomicBool,
+    pub(crate) service_keys: ServiceKeys,
+    /// Requests to the API that may be under way.
+    pub(crate) api_places: Semaphore,
 }
 
 impl Shared {
@@ -104,6 +109,11 @@ pub struct ServerBuilder {
     tls: Option<Tls>,
     http_idle: Duration,
     stall: Duration,
+    service_keys: ServiceKeys,
+    bans: Option<Arc<dyn Bans>>,
+    before_send: Option<Arc<dyn BeforeSend>>,
+    after_commit: Option<Arc<dyn AfterCommit>>,
+    hook_timeout: Duration,
 }
 
 /// Why a server does not serve.
@@ -153,6 +163,11 @@ impl Server {
             tls: None,
             http_idle: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            service_keys: ServiceKeys::default(),
+            bans: None,
+            before_send: None,
+            after_commit: None,
+            hook_timeout: Duration::from_secs(3),
         }
     }
 
@@ -309,6 +324,46 @@ impl ServerBuilder {
         self
     }
 
+    /// Whose programs may use the API, which is served below `/api/v1` if there is any key. Default none.
+    pub fn service_keys(mut self, keys: ServiceKeys) -> Self {
+        self.service_keys = keys;
+        self
+    }
+
+    /// Who may not log in; with it the API can ban. Default nobody is banned.
+    ///
+    /// ```no_run
+    /// # fn example(builder: im_server::ServerBuilder) -> Result<im_server::ServerBuilder, Box<dyn std::error::Error>> {
+    /// use im_server::store::FileBans;
+    /// let bans = FileBans::open("./im-data/bans.json".as_ref())?;
+    /// # Ok(
+    /// builder.bans(std::sync::Arc::new(bans))
+    /// # )
+    /// # }
+    /// ```
+    pub fn bans(mut self, bans: Arc<dyn Bans>) -> Self {
+        self.bans = Some(bans);
+        self
+    }
+
+    /// What looks at messages before they are stored.
+    pub fn before_send(mut self, hook: Arc<dyn BeforeSend>) -> Self {
+        self.before_send = Some(hook);
+        self
+    }
+
+    /// What is told of entries that are stored.
+    pub fn after_commit(mut self, hook: Arc<dyn AfterCommit>) -> Self {
+        self.after_commit = Some(hook);
+        self
+    }
+
+    /// How long a hook may take for one message. Default 3 s.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
     /// For how long messages may be recalled and edited. Default 5 minutes, and a day.
     pub fn rights(mut self, rights: RightsPolicy) -> Self {
         self.rights = rights;
@@ -408,8 +463,18 @@ impl ServerBuilder {
         let store =
             Arc::new(MeteredStore { inner: self.store, metrics: metrics.clone(), failed: store_failed.clone() });
         let public_key = self.config.keys.first().map(ServerKey::public).ok_or(ConfigError::ServerKeys { count: 0 })?;
+        let hooks = Hooks {
+            before: self.before_send,
+            after: self.after_commit,
+            timeout: self.hook_timeout,
+            max_content: self.config.max_content,
+            metrics: metrics.clone(),
+            chains: Chains::default(),
+        };
         let services = Services {
             config: Arc::new(self.config),
+            hooks,
+            bans: self.bans,
             directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(store.clone()))),
             rights: self.rights,
             device_kind: self.device_kind,
@@ -436,6 +501,8 @@ impl ServerBuilder {
             draining: AtomicBool::new(false),
             store_failed,
             metrics_apart: AtomicBool::new(false),
+            service_keys: self.service_keys,
+            api_places: Semaphore::new(api::AT_ONCE),
         };
         Ok(Server { shared: Arc::new(shared), websocket_path: self.websocket_path.into() })
     }

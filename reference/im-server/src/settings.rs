@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Accept only tokens whose aud claim names this
     #[arg(long, env = "IM_JWT_AUDIENCE")]
     pub(crate) jwt_audience: Option<String>,
+    /// Names, hashes and rights of the services that may use the API below /api/v1, as `im-server service-key` prints them
+    #[arg(long, env = "IM_SERVICE_KEYS_FILE")]
+    pub(crate) service_keys_file: Option<PathBuf>,
     /// Origins whose web pages may connect besides the server's own, like `https://app.example`; `*` for all
     #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
     pub(crate) allow_origins: Option<Vec<String>>,
@@ -103,6 +106,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("jwt_hs256_secret_file", Values::Text("", "a file")),
     ("jwt_eddsa_public_key_file", Values::Text("", "a file; one of the two")),
     ("jwt_audience", Values::Text("", "any text")),
+    ("service_keys_file", Values::Text("", "a file")),
     ("allow_origins", Values::Text("", "a list; separated by commas in flag and variable")),
     ("proxies", Values::Text("", "a list of networks like 10.0.0.0/8, or addresses; with token verification only")),
     ("max_connections", Values::Number(10_000, 1, 1_000_000)),
@@ -129,6 +133,7 @@ pub(crate) struct Settings {
     pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
     pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
     pub(crate) jwt_audience: Option<String>,
+    pub(crate) service_keys_file: Option<PathBuf>,
     pub(crate) allow_origins: Vec<String>,
     pub(crate) proxies: Vec<IpNet>,
     pub(crate) max_connections: u32,
@@ -164,6 +169,7 @@ impl Options {
             jwt_hs256_secret_file: hs256,
             jwt_eddsa_public_key_file: eddsa,
             jwt_audience: self.jwt_audience.or(file.jwt_audience),
+            service_keys_file: self.service_keys_file.or(file.service_keys_file),
             allow_origins: self.allow_origins.or(file.allow_origins),
             proxies: self.proxies.or(file.proxies),
             max_connections: self.max_connections.or(file.max_connections),
@@ -247,6 +253,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         jwt_hs256_secret_file: options.jwt_hs256_secret_file,
         jwt_eddsa_public_key_file: options.jwt_eddsa_public_key_file,
         jwt_audience: options.jwt_audience,
+        service_keys_file: options.service_keys_file,
         allow_origins: options.allow_origins.unwrap_or_default(),
         proxies,
         max_connections,

@@ -10,9 +10,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// What travels inside (ALPN): WebSocket and HTTP as every library names them, and a stream of packets. HTTP/2 is not
-/// offered, see docs/decisions/0024-http-sessions.md.
-const ALPN: [&[u8]; 2] = [b"http/1.1", b"im.v2"];
+/// What travels inside (ALPN): HTTP in the version that the client likes better, WebSocket in HTTP/1.1, and a stream of
+/// packets.
+const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"im.v2"];
 
 /// A certificate chain and its private key, for [`ServerBuilder::tls`](crate::ServerBuilder::tls). Cheap to clone; clones
 /// change together.

@@ -18,6 +18,7 @@ use futures_util::{SinkExt, StreamExt};
 use im_codec::{Header, MessageType};
 use im_proto::{ClientConfig, CloseCode, Credentials, RUSTCRYPTO};
 use im_server::auth::{AuthError, Authenticator, OpenLoopback};
+use im_server::{Right, ServiceKeys};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_websockets::ClientBuilder;
@@ -260,7 +261,9 @@ async fn raw(address: SocketAddr, request: &[u8]) -> u16 {
 async fn oversized_and_malformed_input_is_refused_on_every_endpoint() {
     let dir = tempfile::tempdir().unwrap();
     let mut serve = command(dir.path());
-    serve.args(["--login-timeout-secs", "2"]);
+    let (key, line) = ServiceKeys::generate("service", &Right::ALL).unwrap();
+    std::fs::write(dir.path().join("keys"), line).unwrap();
+    serve.args(["--login-timeout-secs", "2"]).env("IM_SERVICE_KEYS_FILE", dir.path().join("keys"));
     let running = start(serve).await;
     let mut honest = Honest::of(&running).await;
     let at = running.address;
@@ -282,6 +285,9 @@ async fn oversized_and_malformed_input_is_refused_on_every_endpoint() {
         (format!("POST /im/sessions/{long}?send=1 HTTP/1.1\r\n{close}\r\n"), [414, 431, 0]),
         (format!("GET /im HTTP/1.1\r\n{close}upgrade: websocket\r\n\r\n"), [426, 426, 426]),
         (format!("POST /metrics HTTP/1.1\r\n{close}\r\n"), [405, 405, 405]),
+        (format!("POST /api/v1/messages HTTP/1.1\r\n{close}\r\n"), [401, 401, 401]),
+        (format!("GET /api/v1/users/%00 HTTP/1.1\r\n{close}authorization: Bearer {key}\r\n\r\n"), [422, 422, 422]),
+        (format!("GET /api/v1/users/%ff HTTP/1.1\r\n{close}authorization: Bearer {key}\r\n\r\n"), [400, 400, 400]),
     ] {
         let status = raw(at, request.as_bytes()).await;
         assert!(allowed.contains(&status), "{status} for {}", request.chars().take(100).collect::<String>());
@@ -320,9 +326,15 @@ async fn oversized_and_malformed_input_is_refused_on_every_endpoint() {
         }
         bytes
     };
+    let api = format!(
+        "POST /api/v1/messages HTTP/1.1\r\n{close}authorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+         content-length: 99\r\n\r\n{{"
+    );
     for round in 0..60 {
         for start in [
-            b"".as_slice(),
+            api.as_bytes(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            b"",
             b"\x66",
             b"\x66\0\x01\x02",
             b"GET ",

@@ -16,12 +16,14 @@ use common::process::{Running, command, output, start, terminate};
 use common::tls::Authority;
 use common::{Peer, within};
 use futures_util::SinkExt;
+use im_client::service::{Content, Service, Target};
 use im_client::{Client, Credentials, Event, Events, Options, Tls};
 use im_codec::{Header, Limits, MessageType, encode_packet};
 use im_proto::call::{CallId, CallSignal, Media, Payload, PrivateSignal};
 use im_proto::{
     ClientEvent, CloseCode, Command, Conversation, Message, PeerSignal, RefusalCode, SealedMessage, SealedParts, Signal,
 };
+use im_server::{Right, ServiceKeys};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing_subscriber::layer::SubscriberExt;
@@ -131,6 +133,8 @@ impl Captured {
 struct Logging {
     running: Running,
     log: tokio::task::JoinHandle<String>,
+    /// The key of a service.
+    service: String,
 }
 
 async fn logging(dir: &Path, format: &str, authority: &Authority, secrets: &mut Secrets) -> Logging {
@@ -146,6 +150,10 @@ async fn logging(dir: &Path, format: &str, authority: &Authority, secrets: &mut 
     let mut command = command(&dir.join("data"));
     command.env("IM_TLS_CERTIFICATE_FILE", file("chain", &chain)).env("IM_TLS_KEY_FILE", file("key", &key));
     command.env("IM_JWT_HS256_SECRET_FILE", file("secret", &secrets.text("secret that signs tokens")));
+    let (service, line) = ServiceKeys::generate("shop", &Right::ALL).unwrap();
+    secrets.add("key of a service", service.as_bytes());
+    secrets.add("hash of a service's key", line.split(' ').nth(1).unwrap().as_bytes());
+    command.env("IM_SERVICE_KEYS_FILE", file("services", &line));
     command.env("IM_LOG", "trace").env("IM_LOG_FORMAT", format);
     let mut running = start(command).await;
     let mut stderr = running.child.stderr.take().unwrap();
@@ -159,7 +167,7 @@ async fn logging(dir: &Path, format: &str, authority: &Authority, secrets: &mut 
     let key: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
     assert_eq!(key.len(), 32);
     secrets.add("server's private key", &key);
-    Logging { running, log }
+    Logging { running, log, service }
 }
 
 async fn token(dir: &Path, user: &str, secrets: &mut Secrets) -> String {
@@ -273,6 +281,33 @@ async fn go_wrong(server: &Running, alice: &mut Peer, secrets: &mut Secrets) {
     assert!(request(address, &format!("GET /{}", secrets.text("path")), "").await.starts_with("HTTP/1.1 404"));
 }
 
+/// What a service does, well and badly.
+async fn serve(server: &Running, key: &str, authority: &Authority, secrets: &mut Secrets) {
+    let url = format!("https://localhost:{}", server.address.port());
+    let service = |key: &str| Service::new(url.parse().unwrap(), key).unwrap().tls(authority.client_tls());
+    let mut good = service(key);
+    let to = || Target::users(["alice", "bob"]);
+    let content = Content::text(secrets.text("pushed message"));
+    within(good.push("1", "shop", to(), content)).await.unwrap();
+    let other = Content::text(secrets.text("pushed message of a used id"));
+    within(good.push("1", "shop", to(), other)).await.unwrap_err();
+    within(good.kick("carol", None, &secrets.text("reason of a kick"), true)).await.unwrap();
+    within(good.ban("carol", &secrets.text("reason of a ban"), None)).await.unwrap();
+    let mut wrong = service(&secrets.text("wrong key of a service"));
+    within(wrong.user("alice")).await.unwrap_err();
+    let body = secrets.text("malformed push");
+    let line = "POST /api/v1/messages HTTP/1.1\r\ncontent-type: application/json";
+    let request = format!(
+        "{line}\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
+    within(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
 /// A client of the library that says something and is heard.
 async fn library(server: &Running, scheme: &str, user: &str, token: &str, tls: Tls) -> (Client, Events) {
     let credentials = Credentials { user: user.into(), device: "library".into(), token: token.into() };
@@ -289,13 +324,14 @@ async fn nothing_secret_is_logged_by_the_server_or_the_client() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         let mut secrets = Secrets::default();
-        let Logging { mut running, log } = logging(dir.path(), format, &authority, &mut secrets).await;
+        let Logging { mut running, log, service } = logging(dir.path(), format, &authority, &mut secrets).await;
         let (alices, bobs) =
             (token(dir.path(), "alice", &mut secrets).await, token(dir.path(), "bob", &mut secrets).await);
         let mut alice = login(&running, "alice", &alices, false).await;
         let mut bob = login(&running, "bob", &bobs, true).await;
         chat(&mut alice, &mut bob, &mut secrets).await;
         go_wrong(&running, &mut alice, &mut secrets).await;
+        serve(&running, &service, &authority, &mut secrets).await;
         for scheme in ["tcps", "wss", "https"] {
             let (client, _events) = library(&running, scheme, "alice", &alices, authority.client_tls()).await;
             within(client.send(Message::text("bob", &secrets.text("library message")))).await.unwrap();

@@ -38,7 +38,7 @@ async fn every_scheme_works_on_one_port_with_tls_and_without() {
     let mut answer = String::new();
     within(https.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
-    assert!(connect(&authority, server.address, &[b"h2"]).await.is_err());
+    assert!(connect(&authority, server.address, &[b"h3"]).await.is_err());
 }
 
 #[tokio::test]

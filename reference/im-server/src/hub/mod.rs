@@ -3,6 +3,7 @@
 mod mailbox;
 mod presence;
 mod rooms;
+mod service;
 #[cfg(test)]
 mod tests;
 

@@ -56,6 +56,12 @@ impl Rooms {
         }
     }
 
+    /// How many sessions are in a room.
+    pub(crate) fn size(&self, room: &str) -> usize {
+        let members = lock(&self.rooms).get(room).cloned();
+        members.map_or(0, |members| lock(&members).len())
+    }
+
     /// Gives the message to everybody in the room, in the same order as every other message there.
     pub(crate) fn post(&self, post: &RoomPost, bytes: usize) {
         let members = lock(&self.rooms).get(post.room().id.as_str()).cloned();
@@ -64,6 +70,11 @@ impl Rooms {
                 mailbox.post(post.clone(), bytes);
             }
         }
+    }
+
+    /// The message that had this identity before.
+    pub(crate) fn known(&self, user: &Arc<str>, device: &Arc<str>, packet_id: u64) -> Option<Posted> {
+        lock(&self.recent).known.get(&(user.clone(), device.clone(), packet_id)).copied()
     }
 
     /// The message that had this identity before, or else notes this one.

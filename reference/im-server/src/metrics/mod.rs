@@ -1,5 +1,6 @@
 //! What is counted, for Prometheus. Every limit that refuses or cuts somebody has a counter here.
 
+mod service;
 mod store;
 
 use std::fmt;
@@ -88,6 +89,7 @@ pub(crate) struct Metrics {
     http_refused: Family<Status, Counter>,
     certificate: Gauge<i64, AtomicI64>,
     reloads: Family<Outcome, Counter>,
+    service: service::Numbers,
 }
 
 impl Metrics {
@@ -107,6 +109,7 @@ impl Metrics {
             http_refused: Family::default(),
             certificate: Gauge::default(),
             reloads: Family::default(),
+            service: service::Numbers::default(),
         };
         metrics.begin_with_zero();
         metrics.registered()
@@ -179,6 +182,7 @@ impl Metrics {
             self.certificate.clone(),
         );
         registry.register("tls_reloads", "Changed certificate files: taken or refused", self.reloads.clone());
+        self.service.register(registry);
         self
     }
 

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 
 use super::authorize::authorize;
 use super::{Refusal, Services};
-use crate::hub::{Mailbox, Place};
+use crate::hooks::REVIEWS;
+use crate::hub::Mailbox;
 use crate::limits::Slot;
-use crate::store::{Append, EntryKind, NewEntry};
+use crate::store::{Append, NewEntry};
 
 /// An entry on its way.
 pub(super) struct Submitted {
@@ -70,101 +71,68 @@ async fn work(
     mut entries: mpsc::UnboundedReceiver<Submitted>,
     answers: &mpsc::UnboundedSender<Outcome>,
 ) {
-    let mut under_way = FuturesOrdered::<UnderWay>::new();
-    // One at a time: an entry joins the log's queue before the next one is looked at.
-    let mut checking: Option<BoxFuture<'static, (Submitted, Result<(), Refusal>)>> = None;
+    let mut under_way = FuturesOrdered::<BoxFuture<'static, Outcome>>::new();
+    // One at a time: an entry joins the log's queue before the next one is looked at. A hook of the application may take
+    // long, so a few wait for it together.
+    let mut checking = FuturesOrdered::<BoxFuture<'static, (Submitted, Result<(), Refusal>)>>::new();
+    let most = if services.hooks.before.is_some() { REVIEWS } else { 1 };
     let mut open = true;
-    while open || checking.is_some() || !under_way.is_empty() {
+    while open || !checking.is_empty() || !under_way.is_empty() {
         tokio::select! {
             biased;
-            Some((fact, outcome)) = under_way.next(), if !under_way.is_empty() => {
-                tell(services, own, &fact, &outcome);
+            Some(outcome) = under_way.next(), if !under_way.is_empty() => {
                 // The session may be gone; the entry is stored all the same.
                 let _ = answers.send(outcome);
             }
-            (submitted, allowed) = next(&mut checking) => {
-                checking = None;
-                under_way.push_back(begin(services.clone(), submitted, allowed));
+            Some((submitted, allowed)) = checking.next(), if !checking.is_empty() => {
+                under_way.push_back(begin(services.clone(), own.clone(), submitted, allowed));
             }
-            submitted = entries.recv(), if open && checking.is_none() => match submitted {
-                Some(submitted) => checking = Some(check(services.clone(), submitted)),
+            submitted = entries.recv(), if open && checking.len() < most => match submitted {
+                Some(submitted) => checking.push_back(check(services.clone(), submitted)),
                 None => open = false,
             },
         }
     }
 }
 
-async fn next<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn check(services: Arc<Services>, submitted: Submitted) -> BoxFuture<'static, (Submitted, Result<(), Refusal>)> {
+fn check(services: Arc<Services>, mut submitted: Submitted) -> BoxFuture<'static, (Submitted, Result<(), Refusal>)> {
     async move {
-        let allowed = authorize(&services, &submitted).await;
+        let mut allowed = authorize(&services, &submitted).await;
+        if allowed.is_ok() {
+            allowed = services.review(&submitted.to, &mut submitted.entry).await;
+        }
         (submitted, allowed)
     }
     .boxed()
 }
 
-/// What others have to know of an entry.
-struct Fact {
-    from: Arc<str>,
-    kind: EntryKind,
-}
-
-type UnderWay = BoxFuture<'static, (Fact, Outcome)>;
-
 /// Begins an append: the store takes entries in the order of their first polls, so this one is polled here and now. What
 /// waits is polled again, with a waker of its own, before the task sleeps.
-fn begin(services: Arc<Services>, submitted: Submitted, allowed: Result<(), Refusal>) -> UnderWay {
+fn begin(
+    services: Arc<Services>,
+    own: Arc<Mailbox>,
+    submitted: Submitted,
+    allowed: Result<(), Refusal>,
+) -> BoxFuture<'static, Outcome> {
     let Submitted { to, entry } = submitted;
-    let (fact, packet_id) = (Fact { from: entry.from.clone(), kind: entry.kind }, PacketId(entry.packet_id));
+    let packet_id = PacketId(entry.packet_id);
     // Unconstrained: otherwise, when the task's budget is used up, a poll does nothing and the order is lost.
     let mut append = tokio::task::unconstrained(async move {
-        match allowed {
-            Ok(()) => Ok(services.store.append(entry).await),
-            Err(refusal) => refused(&services, &entry, refusal).await,
-        }
+        let result = match allowed {
+            Ok(()) => Ok(services.commit(&to, entry, &own).await),
+            Err(refusal) => match services.store.stored_before(&entry).await {
+                // What was stored before is answered as it was then: a recall that is sent again finds its message
+                // recalled, and a member that was removed since had its message stored.
+                Ok(Some(_)) => Ok(services.commit(&to, entry, &own).await),
+                Ok(None) => Err(refusal),
+                Err(error) => Ok(Append::Unknown(error)),
+            },
+        };
+        Outcome { packet_id, to, result }
     })
     .boxed();
-    let early = append.poll_unpin(&mut Context::from_waker(Waker::noop()));
-    async move {
-        let result = match early {
-            Poll::Ready(result) => result,
-            Poll::Pending => append.await,
-        };
-        (fact, Outcome { packet_id, to, result })
-    }
-    .boxed()
-}
-
-/// What was stored before is answered as it was then: a recall that is sent again finds its message recalled, and a member
-/// that was removed since had its message stored.
-async fn refused(services: &Services, entry: &NewEntry, refusal: Refusal) -> Result<Append, Refusal> {
-    match services.store.stored_before(entry).await {
-        Ok(Some(before)) => Ok(before),
-        Ok(None) => Err(refusal),
-        Err(error) => Ok(Append::Unknown(error)),
-    }
-}
-
-fn tell(services: &Services, own: &Arc<Mailbox>, fact: &Fact, outcome: &Outcome) {
-    match &outcome.result {
-        Ok(Append::Stored(receipt) | Append::AlreadyStored(receipt)) => {
-            let place = Place { user: &fact.from, conversation: &outcome.to };
-            if let EntryKind::Recall { about } = fact.kind {
-                services.hub.recalled(place, about);
-            }
-            services.hub.notify(place, receipt.seq, own);
-        }
-        Ok(Append::Conflict(_) | Append::Unknown(_)) | Err(_) => {}
-        Ok(Append::NotStored(error)) => {
-            if !error.is_final() {
-                tracing::error!(%error, "an entry was not stored");
-            }
-        }
+    match append.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => std::future::ready(outcome).boxed(),
+        Poll::Pending => append,
     }
 }

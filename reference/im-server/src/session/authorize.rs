@@ -17,7 +17,7 @@ impl Refusal {
         Self::later("the server cannot look up who may do this: try again later")
     }
 
-    fn store(error: &StoreError) -> Self {
+    pub(super) fn store(error: &StoreError) -> Self {
         tracing::error!(%error, "an entry could not be looked up");
         Self::later("the server's store does not answer: try again later")
     }

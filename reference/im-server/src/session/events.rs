@@ -24,9 +24,12 @@ impl<T: Transport> Session<T> {
         match event {
             ServerEvent::Negotiated(negotiated) => self.negotiated = Some(negotiated),
             ServerEvent::Login(request) => {
-                let authenticator = self.services.authenticator.clone();
+                let services = self.services.clone();
                 self.login = Some(Box::pin(async move {
-                    let result = authenticator.authenticate(&request).await;
+                    let result = match services.authenticator.authenticate(&request).await {
+                        Ok(user) => services.not_banned(&user).await.map(|()| user),
+                        Err(error) => Err(error),
+                    };
                     (Entrant { user: request.user, device: request.device, by_ticket: false }, result)
                 }));
             }
@@ -36,9 +39,12 @@ impl<T: Transport> Session<T> {
                 self.answered(now, result);
             }
             ServerEvent::Resumed(login) => {
-                let authenticator = self.services.authenticator.clone();
+                let services = self.services.clone();
                 self.login = Some(Box::pin(async move {
-                    let result = authenticator.resume(&login).await.map(|()| Arc::from(login.user.as_str()));
+                    let result = match services.authenticator.resume(&login).await {
+                        Ok(()) => services.not_banned(&login.user).await.map(|()| Arc::from(login.user.as_str())),
+                        Err(error) => Err(error),
+                    };
                     (Entrant { user: login.user, device: login.device, by_ticket: true }, result)
                 }));
             }

@@ -7,10 +7,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use im_proto::call::{CallId, CallSignal};
-use im_proto::{Conversation, Instant, PacketId};
+use im_proto::{CloseCode, Conversation, Instant, PacketId, Submission};
 
 use super::questions::Device;
 use super::{Refusal, Services, Session};
+use crate::auth::AuthError;
 use crate::calls::GroupMembers;
 use crate::conversation;
 use crate::hub::{Receipt, Whose};
@@ -28,9 +29,11 @@ const MAX_GROUPS: usize = 10_000;
 pub(super) enum Done {
     Groups { groups: Result<Vec<ConversationKey>, StoreError>, removals: u64 },
     Receipts { receipts: Result<Vec<(Whose, u64, u64)>, StoreError>, next: Option<ConversationKey> },
+    Banned(Result<(), AuthError>),
     Join { packet_id: PacketId, room: Conversation, allowed: Result<(), Refusal> },
     Watch { packet_id: PacketId, user: String, allowed: Result<(), Refusal> },
     Typing { packet_id: PacketId, conversation: Conversation, on: bool, allowed: Result<(), Refusal> },
+    Post { message: Submission, digest: [u8; 32], allowed: Result<(), Refusal> },
     Call { packet_id: PacketId, call: CallId, signal: CallSignal, allowed: Result<GroupMembers, Refusal> },
 }
 
@@ -79,6 +82,13 @@ pub(super) enum Retelling {
 }
 
 impl<T: Transport> Session<T> {
+    /// A ban that came after the login was checked found no session to close.
+    pub(super) fn look_for_ban(&mut self) {
+        let (Some(member), Some(_)) = (&self.member, &self.services.bans) else { return };
+        let (services, user) = (self.services.clone(), member.device.user.clone());
+        self.jobs.push(async move { Done::Banned(services.not_banned(&user).await) });
+    }
+
     /// Looks up the groups of the user, so that it gets hints.
     pub(super) fn find_groups(&mut self) {
         let Some(member) = &self.member else { return };
@@ -142,11 +152,16 @@ impl<T: Transport> Session<T> {
             Done::Groups { groups: Err(error), .. } | Done::Receipts { receipts: Err(error), .. } => {
                 self.store_failed(now, &error);
             }
+            Done::Banned(Ok(())) => {}
+            Done::Banned(Err(error)) => {
+                self.connection.close(now, CloseCode::LOGIN_REFUSED, &error.to_string());
+            }
             Done::Join { packet_id, room, allowed } => self.joined(now, packet_id, room, allowed),
             Done::Watch { packet_id, user, allowed } => self.watched(now, packet_id, user, allowed),
             Done::Typing { packet_id, conversation, on, allowed } => {
                 self.typed(now, packet_id, &conversation, on, allowed);
             }
+            Done::Post { message, digest, allowed } => self.posted(now, message, digest, allowed),
             Done::Call { packet_id, call, signal, allowed } => self.called(now, packet_id, call, signal, allowed),
         }
     }

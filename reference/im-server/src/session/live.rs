@@ -7,10 +7,12 @@ use im_proto::{Conversation, ConversationKind, Instant, PacketId, RefusalCode, R
 
 use super::authorize::{allowed_or, may_write};
 use super::jobs::Done;
-use super::{Member, Refusal, Session};
+use super::{Member, Refusal, Services, Session};
 use crate::calls::GroupMembers;
 use crate::conversation;
+use crate::hooks::{Draft, Origin};
 use crate::hub::{Place, Posted};
+use crate::store::EntryKind;
 use crate::transport::Transport;
 
 impl<T: Transport> Session<T> {
@@ -154,28 +156,43 @@ impl<T: Transport> Session<T> {
         let Some(Member { device, .. }) = &self.member else { return };
         let packet_id = message.packet_id;
         let digest = conversation::digest(&message);
-        let Submission { to, content_type, content, .. } = message;
-        if !self.connection.is_in_room(&to) {
+        if !self.connection.is_in_room(&message.to) {
             let refusal = Refusal::new(RefusalCode::FORBIDDEN, "you are not in this room: join it first");
             return self.refuse(now, packet_id, &refusal);
         }
-        let posted = self.services.next_id().and_then(|(message_id, time_ms)| {
-            let bytes = content.len();
-            let post = RoomPost::new(&to, &device.user, message_id, time_ms, content_type, content);
-            let post = post.map_err(|error| Refusal::new(RefusalCode::INVALID, error.to_string()))?;
-            let posted = Posted { digest, message_id, time_ms };
-            let rooms = &self.services.hub.rooms;
-            let before = rooms.note(&device.user, &Arc::clone(&device.device), packet_id.0, posted);
-            if before.is_none() {
-                rooms.post(&post, bytes);
-            }
-            match before {
-                Some(before) if before.digest != digest => {
-                    let reason = "this packet id was used for another message before: send it with a new id";
-                    Err(Refusal::new(RefusalCode::CONFLICT, reason))
+        let known = self.services.hub.rooms.known(&device.user, &device.device, packet_id.0);
+        if self.services.hooks.before.is_none() || known.is_some() {
+            return self.posted(now, message, digest, Ok(()));
+        }
+        let (services, device) = (self.services.clone(), device.clone());
+        self.jobs.push(async move {
+            let mut message = message;
+            let draft = Draft {
+                from: &device.user,
+                origin: Origin::Device(&device.device),
+                conversation: &message.to,
+                kind: EntryKind::Message,
+                content_type: message.content_type,
+                content: &message.content,
+            };
+            let allowed = match services.hooks.review(&draft).await {
+                Ok(None) => Ok(()),
+                Ok(Some((content_type, content))) => {
+                    (message.content_type, message.content) = (content_type.into(), content);
+                    Ok(())
                 }
-                before => Ok((before.unwrap_or(posted), before.is_some())),
-            }
+                Err(refusal) => Err(refusal),
+            };
+            Done::Post { message, digest, allowed }
+        });
+    }
+
+    pub(super) fn posted(&mut self, now: Instant, message: Submission, digest: [u8; 32], allowed: Result<(), Refusal>) {
+        let Some(Member { device, .. }) = &self.member else { return };
+        let Submission { packet_id, to, content_type, content } = message;
+        let posted = allowed.and_then(|()| {
+            let from = (&device.user, &device.device);
+            self.services.post(from, packet_id.0, &to, content_type, content, digest)
         });
         match posted {
             Ok((Posted { message_id, time_ms, .. }, duplicate)) => {
@@ -183,6 +200,36 @@ impl<T: Transport> Session<T> {
                 self.answered(now, result);
             }
             Err(refusal) => self.refuse(now, packet_id, &refusal),
+        }
+    }
+}
+
+impl Services {
+    /// Says something in a room, unless it was said before with this id; then the second of what is given is true.
+    pub(crate) fn post(
+        &self,
+        (user, device): (&Arc<str>, &Arc<str>),
+        packet_id: u64,
+        room: &Conversation,
+        content_type: u32,
+        content: Vec<u8>,
+        digest: [u8; 32],
+    ) -> Result<(Posted, bool), Refusal> {
+        let (message_id, time_ms) = self.next_id()?;
+        let bytes = content.len();
+        let post = RoomPost::new(room, user, message_id, time_ms, content_type, content);
+        let post = post.map_err(|error| Refusal::new(RefusalCode::INVALID, error.to_string()))?;
+        let posted = Posted { digest, message_id, time_ms };
+        let before = self.hub.rooms.note(user, device, packet_id, posted);
+        if before.is_none() {
+            self.hub.rooms.post(&post, bytes);
+        }
+        match before {
+            Some(before) if before.digest != digest => {
+                let reason = "this packet id was used for another message before: send it with a new id";
+                Err(Refusal::new(RefusalCode::CONFLICT, reason))
+            }
+            before => Ok((before.unwrap_or(posted), before.is_some())),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod appender;
 mod authorize;
+mod commit;
 mod events;
 mod jobs;
 mod live;
@@ -37,10 +38,11 @@ use crate::auth::{AuthError, Authenticator};
 use crate::calls::Calls;
 use crate::clock::{self, Clock};
 use crate::directory::Directory;
+use crate::hooks::Hooks;
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::Slot;
 use crate::metrics::Metrics;
-use crate::store::{ConversationKey, Store};
+use crate::store::{Ban, Bans, ConversationKey, Store};
 use crate::tickets::Tickets;
 use crate::transport::{Input, Transport};
 
@@ -59,6 +61,8 @@ pub(crate) struct Services {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) rights: RightsPolicy,
     pub(crate) device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
+    pub(crate) hooks: Hooks,
+    pub(crate) bans: Option<Arc<dyn Bans>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) calls: Calls,
     /// Broadcasts that every user reads.
@@ -73,13 +77,31 @@ pub(crate) struct Services {
     pub(crate) stopping: watch::Sender<bool>,
 }
 
+impl Services {
+    /// Whether this user may log in, as far as bans go.
+    async fn not_banned(&self, user: &str) -> Result<(), AuthError> {
+        let Some(bans) = &self.bans else { return Ok(()) };
+        match bans.get(user).await {
+            Ok(Some(ban)) if ban.holds(clock::unix_ms()) => Err(AuthError::Refused(ban_text(&ban))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(AuthError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+/// What a banned user is told.
+pub(crate) fn ban_text(ban: &Ban) -> String {
+    let until = ban.until_ms.map(|until| format!(" until {}", clock::format_utc(until / 1000))).unwrap_or_default();
+    format!("you are banned{until}: {}", ban.reason)
+}
+
 /// Why something is not done, for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    code: RefusalCode,
+    pub(crate) code: RefusalCode,
     reason: Cow<'static, str>,
     /// The same may be done later.
-    retry: bool,
+    pub(crate) retry: bool,
 }
 
 impl Refusal {
@@ -88,12 +110,17 @@ impl Refusal {
         &self.reason
     }
 
-    fn new(code: RefusalCode, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: RefusalCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, reason: reason.into(), retry: false }
     }
 
+    /// As the application's hook says.
+    pub(crate) fn by_hook(code: RefusalCode, reason: String, retry: bool) -> Self {
+        Self { retry, ..Self::new(code, reason) }
+    }
+
     /// Nothing is wrong with it: the server cannot do it now.
-    fn later(reason: &'static str) -> Self {
+    pub(crate) fn later(reason: &'static str) -> Self {
         Self { retry: true, ..Self::new(RefusalCode::STORE, reason) }
     }
 

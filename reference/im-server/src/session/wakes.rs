@@ -140,6 +140,7 @@ impl<T: Transport> Session<T> {
         );
         self.member = Some(Member { device, membership, appender });
         self.find_groups();
+        self.look_for_ban();
         self.retelling = Retelling::Due(None);
     }
 

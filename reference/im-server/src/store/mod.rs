@@ -48,6 +48,7 @@
 //! # }
 //! ```
 
+mod bans;
 pub mod conformance;
 mod entry;
 mod error;
@@ -58,6 +59,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
+pub use self::bans::{Ban, Bans, FileBans, MAX_BAN_REASON, MAX_BANS};
 pub use self::entry::{EntryKind, NewEntry, Page, StoredEntry};
 pub use self::error::{CorruptRecord, StoreError};
 pub use self::fjall::{FjallConfig, FjallStore};
