@@ -51,7 +51,7 @@ pub struct Service {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The address is not one of HTTP, or has a path.
+    /// The address is not one of HTTP.
     #[error("'{0}' is not where an API is: write http://host:port or https://host")]
     Address(String),
     /// The key cannot stand in a header.

@@ -64,6 +64,12 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     });
     let wants_tokens = settings.jwt_hs256_secret_file.is_some() || settings.jwt_eddsa_public_key_file.is_some();
     addresses(&settings, wants_tokens, &mut problems, &mut notes);
+    if !service_keys.is_empty() && settings.tls_files.is_none() && beyond_loopback(&settings.listen) {
+        let listen = &settings.listen;
+        notes.push(format!(
+            "keys of services travel to {listen} in the clear: set a certificate, or put a TLS proxy before it"
+        ));
+    }
     let tls = settings.tls_files.as_ref().and_then(|(chain, key)| match load_tls(chain, key) {
         Ok((tls, pem)) => {
             expired = certificate_time(&tls, chain, &mut notes);
@@ -115,13 +121,17 @@ fn addresses(settings: &Settings, tokens: bool, problems: &mut Vec<String>, note
     }
     if let Some(listen) = &settings.metrics_listen {
         match look_up("metrics_listen", listen) {
-            Ok(addresses) if addresses.iter().any(|address| !address.ip().to_canonical().is_loopback()) => {
+            Ok(_) if beyond_loopback(listen) => {
                 notes.push(format!("whoever reaches metrics_listen, {listen}, may read the metrics"));
             }
             Ok(_) => {}
             Err(problem) => problems.push(problem),
         }
     }
+}
+
+fn beyond_loopback(listen: &str) -> bool {
+    look_up("listen", listen).is_ok_and(|found| found.iter().any(|address| !address.ip().to_canonical().is_loopback()))
 }
 
 fn look_up(name: &str, listen: &str) -> Result<Vec<SocketAddr>, String> {

@@ -65,6 +65,7 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
     let bans = FileBans::open(&settings.data.join("bans.json")).map_err(|error| Failure::run(error.to_string()))?;
     let mut builder = Server::builder(store, authenticator, key)
         .service_keys(service_keys)
+        .broadcasts(settings.channels.iter().cloned())
         .bans(Arc::new(bans))
         .connections(settings.max_connections, settings.max_connections_per_address)
         .refused_logins(settings.max_refused_logins)

@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Names, hashes and rights of the services that may use the API below /api/v1, as `im-server service-key` prints them
     #[arg(long, env = "IM_SERVICE_KEYS_FILE")]
     pub(crate) service_keys_file: Option<PathBuf>,
+    /// Broadcast channels that every user reads; services say something there
+    #[arg(long, env = "IM_CHANNELS", value_delimiter = ',')]
+    pub(crate) channels: Option<Vec<String>>,
     /// Origins whose web pages may connect besides the server's own, like `https://app.example`; `*` for all
     #[arg(long, env = "IM_ALLOW_ORIGINS", value_delimiter = ',')]
     pub(crate) allow_origins: Option<Vec<String>>,
@@ -107,6 +110,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("jwt_eddsa_public_key_file", Values::Text("", "a file; one of the two")),
     ("jwt_audience", Values::Text("", "any text")),
     ("service_keys_file", Values::Text("", "a file")),
+    ("channels", Values::Text("", "a list; separated by commas in flag and variable")),
     ("allow_origins", Values::Text("", "a list; separated by commas in flag and variable")),
     ("proxies", Values::Text("", "a list of networks like 10.0.0.0/8, or addresses; with token verification only")),
     ("max_connections", Values::Number(10_000, 1, 1_000_000)),
@@ -134,6 +138,7 @@ pub(crate) struct Settings {
     pub(crate) jwt_eddsa_public_key_file: Option<PathBuf>,
     pub(crate) jwt_audience: Option<String>,
     pub(crate) service_keys_file: Option<PathBuf>,
+    pub(crate) channels: Vec<String>,
     pub(crate) allow_origins: Vec<String>,
     pub(crate) proxies: Vec<IpNet>,
     pub(crate) max_connections: u32,
@@ -170,6 +175,7 @@ impl Options {
             jwt_eddsa_public_key_file: eddsa,
             jwt_audience: self.jwt_audience.or(file.jwt_audience),
             service_keys_file: self.service_keys_file.or(file.service_keys_file),
+            channels: self.channels.or(file.channels),
             allow_origins: self.allow_origins.or(file.allow_origins),
             proxies: self.proxies.or(file.proxies),
             max_connections: self.max_connections.or(file.max_connections),
@@ -234,6 +240,10 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     if options.jwt_hs256_secret_file.is_some() && options.jwt_eddsa_public_key_file.is_some() {
         problems.push("jwt_hs256_secret_file and jwt_eddsa_public_key_file are both set: choose one".into());
     }
+    let channels = options.channels.unwrap_or_default();
+    for channel in channels.iter().filter(|channel| !im_proto::valid_name(channel)) {
+        problems.push(format!("channels names {channel:?}: a name has 1 to 128 bytes without control characters"));
+    }
     let mut proxies = Vec::new();
     for proxy in options.proxies.unwrap_or_default() {
         let address = || proxy.parse::<std::net::IpAddr>().map(IpNet::from);
@@ -254,6 +264,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         jwt_eddsa_public_key_file: options.jwt_eddsa_public_key_file,
         jwt_audience: options.jwt_audience,
         service_keys_file: options.service_keys_file,
+        channels,
         allow_origins: options.allow_origins.unwrap_or_default(),
         proxies,
         max_connections,

@@ -47,6 +47,7 @@ fn every_key_can_stand_in_the_file() {
         .iter()
         .map(|(key, values)| match (*key, values) {
             ("allow_origins", _) => "allow_origins = [\"https://a\"]\n".into(),
+            ("channels", _) => "channels = [\"x-channels\"]\n".into(),
             ("proxies", _) => "proxies = [\"10.0.0.0/8\", \"::1\"]\n".into(),
             ("jwt_eddsa_public_key_file", _) => String::new(),
             ("log_format", _) => "log_format = \"json\"\n".into(),

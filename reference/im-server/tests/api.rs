@@ -143,7 +143,7 @@ async fn what_is_malformed_unknown_or_too_large_is_refused_by_name() {
     let cases = [
         (push(json!({"extra": 1})), 422, "invalid"),
         (push(json!({"to": {"user": "bob"}})), 422, "invalid"),
-        (push(json!({"to": {"users": ["bob"], "group": "x"}})), 422, "invalid"),
+        (push(json!({"to": {"users": ["bob"], "group": "x"}})), 400, "malformed"),
         (push(json!({"to": {"users": ["bob", "bob"]}})), 422, "invalid"),
         (push(json!({"to": {"users": [""]}})), 422, "invalid"),
         (push(json!({"to": {"users": many}})), 422, "too_many_users"),
@@ -187,6 +187,8 @@ async fn what_is_malformed_unknown_or_too_large_is_refused_by_name() {
         let (status, problem) = ask(at, "GET", path, &all, &Value::Null).await;
         assert!(status == 422 && problem["code"] == "invalid", "{path}: {problem}");
     }
+    let (status, problem) = ask(at, "GET", "/users/%ff", &all, &Value::Null).await;
+    assert!(status == 400 && problem["code"] == "malformed", "{problem}");
     let (status, problem) = ask(at, "GET", "/messages/private/alice/bob/1", &all, &Value::Null).await;
     assert!(status == 404 && problem["code"] == "no_such_message", "{problem}");
     let (status, problem) = ask(at, "PUT", "/users/eve/ban", &all, &json!({"reason": "spam"})).await;
@@ -275,11 +277,14 @@ async fn the_command_makes_keys_and_serves_with_them() {
     assert!(checked.status.code() == Some(2) && said.contains("line 1 has no SHA-256"), "{said}");
     std::fs::write(&file, format!("# services\n{line}\n")).unwrap();
     let mut serve = command(dir.path());
-    serve.env("IM_SERVICE_KEYS_FILE", &file);
+    serve.env("IM_SERVICE_KEYS_FILE", &file).env("IM_CHANNELS", "news,sport");
     let running = start(serve).await;
     let ban = json!({"reason": "spam", "until_ms": 4_102_444_800_000_u64});
     assert_eq!(ask(running.address, "PUT", "/users/eve/ban", key, &ban).await.0, 200);
     let (status, user) = ask(running.address, "GET", "/users/eve", key, &Value::Null).await;
     assert!(status == 200 && user["ban"]["reason"] == "spam" && user["ban"]["by"] == "billing", "{user}");
+    let push = json!({"id": "1", "from": "us", "to": {"channel": "sport"}, "text": "hi"});
+    let (status, pushed) = ask(running.address, "POST", "/messages", key, &push).await;
+    assert!(status == 200 && pushed["results"][0]["outcome"] == "stored", "{pushed}");
     assert_eq!(ask(running.address, "GET", "/groups/g/members", key, &Value::Null).await.0, 403);
 }

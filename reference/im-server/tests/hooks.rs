@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::{Peer, TestServer, config, within};
 use futures_util::future::BoxFuture;
+use im_client::{Backoff, Client, Credentials, Message, Options};
 use im_proto::{
     ClientConfig, ClientEvent, Command, Conversation, Entry, RefusalCode, SealedMessage, SealedParts, content_type,
 };
@@ -126,11 +127,16 @@ async fn a_hook_sees_everything_and_may_change_or_refuse_it() {
 async fn a_hook_that_does_not_work_is_a_refusal_to_try_again() {
     let server =
         server(|builder| builder.before_send(Arc::new(Words::default())).hook_timeout(Duration::from_millis(50))).await;
-    let mut alice = server.online("alice", "phone").await;
+    let credentials = Credentials { user: "alice".into(), device: "phone".into(), token: String::new() };
+    let url = format!("tcp://{}", server.address).parse().unwrap();
+    let mut options = Options::new(url, server.server.public_key(), credentials);
+    let soon = Duration::from_millis(50);
+    options.config.retry = Backoff { first: soon, max: soon };
+    let (alice, _events) = Client::start(options).unwrap();
     for (seq, text) in ["fail", "panic", "long", "hang", "later"].into_iter().enumerate() {
         // The client tries again by itself.
-        let id = alice.send("bob", text);
-        assert_eq!(alice.stored_as(id).await, seq as u64 + 1, "{text}");
+        let sent = within(alice.send(Message::text("bob", text))).await.unwrap();
+        assert_eq!(sent.seq, seq as u64 + 1, "{text}");
     }
     let metrics = server.server.metrics();
     for (outcome, count) in [("failed", 3), ("timeout", 1), ("refused", 1), ("passed", 5)] {

@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(names(bans.list(None, 9).await.unwrap()), ["eve", "mallory"]);
         assert_eq!(names(bans.list(Some("eve"), 9).await.unwrap()), ["mallory"]);
         assert!(ban("x").holds(4) && !ban("x").holds(5));
-        std::fs::write(&path, "{").unwrap();
+        file::replace(&path, b"{").unwrap();
         assert!(FileBans::open(&path).unwrap_err().to_string().contains("bans.json"));
     }
 }
