@@ -13,9 +13,13 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use common::process::{Running, command, output, start, terminate};
-use common::tls::Authority;
+use common::tls::{Authority, connect};
 use common::{Peer, within};
 use futures_util::SinkExt;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use im_client::service::{Content, Service, Target};
 use im_client::{Client, Credentials, Event, Events, Options, Tls};
 use im_codec::{Header, Limits, MessageType, encode_packet};
@@ -306,6 +310,18 @@ async fn serve(server: &Running, key: &str, authority: &Authority, secrets: &mut
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+
+    // HTTP/2 has a log of its own on both sides.
+    let stream = TokioIo::new(connect(authority, server.address, &[b"h2"]).await.unwrap());
+    let (mut sender, connection) = within(http2::handshake(TokioExecutor::new(), stream)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    for (key, status) in [(key, 200), (secrets.text("wrong key over http 2").as_str(), 401)] {
+        let request = hyper::Request::get(format!("https://localhost/api/v1/users/alice?x={}", secrets.text("query")));
+        let request = request.header("authorization", format!("Bearer {key}")).body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(within(sender.send_request(request)).await.unwrap().status(), status);
+    }
+    drop(sender);
+    within(driver).await.unwrap().unwrap();
 }
 
 /// A client of the library that says something and is heard.

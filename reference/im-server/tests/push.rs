@@ -5,6 +5,7 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::tls::Authority;
@@ -256,6 +257,33 @@ async fn pushes_pass_the_hook_which_sees_the_service() {
     let room = service.push("2", "carol", Target::Room("show".into()), Content::text("hi")).await.unwrap();
     assert_eq!(stored(&room.results[0].outcome), (0, false));
     assert_eq!(origins.0.lock().unwrap().len(), 3);
+}
+
+/// Says about bob: later, once.
+#[derive(Default)]
+struct Later(AtomicBool);
+
+impl BeforeSend for Later {
+    fn before_send<'a>(&'a self, draft: &'a Draft<'a>) -> BoxFuture<'a, Result<Verdict, HookError>> {
+        let first = *draft.conversation == Conversation::private("bob") && !self.0.swap(true, Ordering::SeqCst);
+        let later = || Verdict::Refuse { code: RefusalCode(1008), reason: "later".into(), retry: true };
+        Box::pin(async move { Ok(if first { later() } else { Verdict::Pass }) })
+    }
+}
+
+#[tokio::test]
+async fn what_may_succeed_later_is_sent_again_and_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook = Arc::new(Later::default());
+    let Backend { server, mut service } = on(dir.path(), &keys(), |builder| builder.before_send(hook)).await;
+    let pushed = service.push("1", "shop", Target::users(["alice", "bob"]), Content::text("hi")).await.unwrap();
+    let outcomes: Vec<_> = pushed.results.iter().map(|one| stored(&one.outcome)).collect();
+    assert_eq!(outcomes, [(1, true), (1, false)]);
+    assert_eq!(server.store.head(&key("p:5:alice:shop")).await.unwrap().seq, 1);
+    let metrics = server.server.metrics();
+    for (outcome, count) in [("stored", 2), ("again", 1), ("refused", 1)] {
+        assert!(metrics.contains(&format!("im_api_targets_total{{outcome=\"{outcome}\"}} {count}\n")), "{metrics}");
+    }
 }
 
 #[tokio::test]
