@@ -174,6 +174,25 @@ async fn what_was_stored_before_is_answered_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_stored_is_told_again_also_when_it_would_be_refused_today() {
+    let notes = Arc::new(Notes::default());
+    notes.first.notify_one();
+    let hook = notes.clone();
+    let server = server(|builder| builder.after_commit(hook)).await;
+    server.server.groups().create("team", "alice").await.unwrap();
+    for again in [false, true] {
+        let config = ClientConfig { receive_max: 0, ..config(server.server.public_key(), "alice", "phone") };
+        let mut alice = Peer::configured(config, 7);
+        let id = alice.send_to(&Conversation::group("team"), "while I am in");
+        alice.connect_tcp(server.address).await;
+        alice.logged_in().await;
+        assert_eq!(alice.stored_as(id).await, 1);
+        assert_eq!(notes.told.lock().unwrap().last(), Some(&(1, b"while I am in".to_vec(), again)));
+        server.server.groups().remove("team", "alice").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_slow_hook_is_asked_about_a_few_messages_at_once_and_the_order_stays() {
     let words = Arc::new(Words { go_on: Some(Semaphore::new(0)), ..Words::default() });
     let hook = words.clone();
