@@ -11,7 +11,8 @@
 //!
 //! Each conversation is one log with a dense `seq` from 1: the only order that is promised. A message is one row of that
 //! log, whatever the number of members; a member costs a row when it joins. [`FjallStore`] is the default; an application that wants a message and its own
-//! row in one transaction implements [`Store`] itself and runs [`conformance`] against it.
+//! row in one transaction implements [`Store`] itself and runs [`conformance`] against it; a store around another one is a
+//! [`StoreLayer`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -53,6 +54,7 @@ pub mod conformance;
 mod entry;
 mod error;
 mod fjall;
+mod layer;
 mod member;
 
 use std::{fmt, sync::Arc};
@@ -63,6 +65,7 @@ pub use self::bans::{Ban, Bans, FileBans, MAX_BAN_REASON, MAX_BANS};
 pub use self::entry::{EntryKind, NewEntry, Page, StoredEntry};
 pub use self::error::{CorruptRecord, StoreError};
 pub use self::fjall::{FjallConfig, FjallStore};
+pub use self::layer::StoreLayer;
 pub use self::member::{Member, MemberChange, Positions, Standing};
 
 /// The most bytes in a conversation key, a user name or a device name.
