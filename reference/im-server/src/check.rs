@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use im_server::auth::{JwtAuthenticator, OpenLoopback};
-use im_server::{ServiceKeys, Tls, TlsError};
+use im_server::{ServiceKeys, Tls, TlsError, WebhookError, Webhooks};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::ServeArgs;
-use crate::settings::{Settings, resolve};
+use crate::settings::{Settings, WebhookSettings, resolve};
 use crate::{Failure, files};
 
 /// How long before its end a certificate is spoken of.
@@ -31,6 +31,7 @@ pub(crate) struct Prepared {
     pub(crate) notes: Vec<String>,
     /// A certificate that clients will refuse. The server serves the others, and takes a renewed one by itself.
     pub(crate) expired: Option<String>,
+    pub(crate) webhooks: Option<Webhooks>,
 }
 
 /// `im-server check`.
@@ -84,8 +85,20 @@ pub(crate) fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
         problems.push("listen_tls is set: set tls_certificate_file and tls_key_file too".into());
     }
     let (tls, pem) = tls.unzip();
+    let webhooks = settings.webhooks.as_ref().and_then(|wanted| match webhooks(wanted) {
+        Ok(webhooks) => {
+            if !webhooks.is_secure() {
+                notes.push("webhook_url is without TLS: what is told can be read on its way".into());
+            }
+            Some(webhooks)
+        }
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    });
     if problems.is_empty() {
-        Ok(Prepared { settings, tokens, service_keys, tls, pem, notes, expired })
+        Ok(Prepared { settings, tokens, service_keys, tls, pem, notes, expired, webhooks })
     } else {
         Err(failure(&problems))
     }
@@ -202,6 +215,26 @@ fn service_keys(path: Option<&Path>) -> Result<ServiceKeys, String> {
     let text = files::read(path).map_err(|Failure { message, .. }| message)?;
     let text = String::from_utf8(text).map_err(|_| format!("{}: the service keys are not text", path.display()))?;
     ServiceKeys::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn webhooks(wanted: &WebhookSettings) -> Result<Webhooks, String> {
+    let read = |path: &Path| files::read(path).map_err(|Failure { message, .. }| message);
+    let secrets = read(&wanted.secret_file)?;
+    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", wanted.secret_file.display());
+    let secrets = std::str::from_utf8(&secrets).map_err(|_| in_file(&WebhookError::Secret))?;
+    let mut lines = secrets.lines().filter(|line| !line.trim().is_empty());
+    let made = Webhooks::new(&wanted.url, lines.next().unwrap_or_default());
+    let mut webhooks = made.map_err(|error| match error {
+        WebhookError::Secret => in_file(&error),
+        error => format!("webhook_url: {error}"),
+    })?;
+    for line in lines {
+        webhooks = webhooks.also_secret(line).map_err(|error| in_file(&error))?;
+    }
+    if let Some(path) = &wanted.ca_file {
+        webhooks = webhooks.authorities(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(webhooks.content(wanted.content).timeout(wanted.timeout).max_age(wanted.max_age))
 }
 
 pub(crate) fn how_to_verify(error: &im_server::auth::NotLoopback) -> String {

@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Check(ServeArgs),
     /// Print a login token for a user
     Token(TokenArgs),
+    /// Check every record of the message store; exit code 3 if something is damaged
+    Verify(StoreArgs),
+    /// Copy the message store in one state, from the running server or by itself if none runs
+    Backup(BackupArgs),
+    /// List the events for webhooks that were given up
+    DeadLetters(DeadLettersArgs),
     /// Print the public key that clients pin, making the key if there is none
     Key(KeyArgs),
     /// Make a key for a service that uses the API, and the line for service_keys_file
@@ -58,6 +64,37 @@ pub(crate) struct TokenArgs {
     /// Sign with the Ed25519 private key in this PEM file
     #[arg(long, env = "IM_JWT_EDDSA_PRIVATE_KEY_FILE")]
     pub(crate) jwt_eddsa_private_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// A file with settings in TOML, for its data
+    #[arg(long, env = "IM_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory
+    #[arg(long, env = "IM_DATA")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Where the copy goes: a directory that does not exist yet, which the server may write to
+    #[arg(long)]
+    pub(crate) to: PathBuf,
+    /// Copy server.key too: who has it can pass for the server
+    #[arg(long)]
+    pub(crate) with_key: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Send them again, behind the others
+    #[arg(long)]
+    pub(crate) retry: bool,
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,17 @@ pub(crate) fn unix_ms() -> u64 {
 
 /// A moment for people, like `2026-01-31 23:59:59 UTC`.
 pub(crate) fn format_utc(unix_secs: u64) -> String {
+    let (date, time) = date_and_time(unix_secs);
+    format!("{date} {time} UTC")
+}
+
+/// A moment for programs, like `2026-01-31T23:59:59.123Z` (RFC 3339).
+pub(crate) fn format_rfc3339(unix_ms: u64) -> String {
+    let (date, time) = date_and_time(unix_ms / 1000);
+    format!("{date}T{time}.{:03}Z", unix_ms % 1000)
+}
+
+fn date_and_time(unix_secs: u64) -> (String, String) {
     let (days, secs) = (unix_secs / 86_400, unix_secs % 86_400);
     // Howard Hinnant's civil_from_days, for days from 1970 on: years begin in March, so that leap days come last.
     let days = days + 719_468;
@@ -40,12 +51,13 @@ pub(crate) fn format_utc(unix_secs: u64) -> String {
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", secs / 3600, secs / 60 % 60, secs % 60)
+    let time = format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60);
+    (format!("{year:04}-{month:02}-{day:02}"), time)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::format_utc;
+    use super::{format_rfc3339, format_utc};
 
     #[test]
     fn moments_are_written_as_utc() {
@@ -57,5 +69,6 @@ mod tests {
         ] {
             assert_eq!(format_utc(secs), text);
         }
+        assert_eq!(format_rfc3339(1_709_251_199_042), "2024-02-29T23:59:59.042Z");
     }
 }

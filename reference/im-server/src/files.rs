@@ -1,5 +1,5 @@
-//! The files that an operator names. The one place of the command that reads them.
-#![expect(clippy::disallowed_methods, reason = "the command reads what an operator named, and this is where")]
+//! The files that an operator names, and the clock. The one place of the command that reads them.
+#![expect(clippy::disallowed_methods, reason = "the command reads what an operator named and the clock, and this is where")]
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +11,19 @@ use crate::Failure;
 /// A file that an operator named.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::settings(format!("cannot read {}: {error}", path.display())))
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The name and the content of the server's key, for a copy.
+pub(crate) fn server_key_file(data: &Path) -> Result<(String, Vec<u8>), Failure> {
+    im_server::existing_server_key(data)?;
+    let name = "server.key";
+    read(&data.join(name)).map(|key| (name.into(), key))
 }
 
 impl From<KeyFileError> for Failure {

@@ -30,6 +30,7 @@ pub mod store;
 mod tickets;
 mod tls;
 mod transport;
+mod webhook;
 
 pub use broadcast::BroadcastError;
 pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
@@ -44,3 +45,4 @@ pub use keys::{Right, ServiceKeys, ServiceKeysError};
 pub use listener::{ListenerConfig, Security};
 pub use server::{ServeError, Server, ServerBuilder, ShutdownError};
 pub use tls::{Tls, TlsError, Validity};
+pub use webhook::{WebhookError, Webhooks};

@@ -6,7 +6,9 @@
 
 mod check;
 mod cli;
+mod control;
 mod files;
+mod maintain;
 mod serve;
 mod settings;
 
@@ -31,6 +33,11 @@ impl Failure {
         Self { message: message.into(), code: 1 }
     }
 
+    /// The message store is damaged.
+    fn damaged(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 3 }
+    }
+
     /// The settings must change first.
     fn settings(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
@@ -44,6 +51,9 @@ fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Token(args)) => token(&args),
+        Some(Command::Verify(args)) => maintain::verify(&args),
+        Some(Command::Backup(args)) => maintain::backup(&args),
+        Some(Command::DeadLetters(args)) => maintain::dead_letters(&args),
         Some(Command::Key(args)) => {
             im_server::server_key(&args.data).map(|key| println!("{}", key.public())).map_err(Failure::from)
         }

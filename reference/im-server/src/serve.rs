@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use im_server::auth::{Authenticator, OpenLoopback};
-use im_server::store::{FileBans, FjallConfig, FjallStore, Store};
+use im_server::store::{FileBans, FjallConfig, FjallStore, OutboxConfig, StoreError};
 use im_server::{ListenerConfig, Security, ServeError, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::Failure;
 use crate::check::{Pem, Prepared, how_to_verify, prepare, read_tls, which_file};
 use crate::cli::ServeArgs;
+use crate::control::Control;
 use crate::settings::Settings;
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -35,7 +36,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 async fn run(prepared: Prepared) -> Result<(), Failure> {
-    let Prepared { settings, tokens, service_keys, tls, pem, notes, expired } = prepared;
+    let Prepared { settings, tokens, service_keys, tls, pem, notes, expired, webhooks } = prepared;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -59,11 +60,23 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         }
     };
     let key = im_server::server_key(&settings.data)?;
-    let store =
-        FjallStore::open(&settings.data, &FjallConfig::default()).map_err(|error| Failure::run(error.to_string()))?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let outbox = settings
+        .webhooks
+        .as_ref()
+        .map(|wanted| OutboxConfig { kinds: wanted.kinds.clone(), max_waiting: wanted.max_waiting });
+    let config = FjallConfig { check: settings.store_check, outbox, ..FjallConfig::default() };
+    let store = Arc::new(FjallStore::open(&settings.data, &config).map_err(|error| match error {
+        StoreError::Corrupt(_) => {
+            Failure::damaged(format!("{error}. To serve what is good meanwhile: --store-check never"))
+        }
+        error => Failure::run(error.to_string()),
+    })?);
+    // Serving counts more than being asked for a backup.
+    let control = Control::open(&settings.data, &store).inspect_err(
+        |error| tracing::error!(%error, "there is no control socket; backup and verify need this server stopped"),
+    );
     let bans = FileBans::open(&settings.data.join("bans.json")).map_err(|error| Failure::run(error.to_string()))?;
-    let mut builder = Server::builder(store, authenticator, key)
+    let mut builder = Server::builder(store.clone(), authenticator, key)
         .service_keys(service_keys)
         .broadcasts(settings.channels.iter().cloned())
         .bans(Arc::new(bans))
@@ -98,6 +111,13 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
             Ok(())
         });
     }
+    if let Some(webhooks) = webhooks {
+        let server = server.clone();
+        serving.spawn(async move {
+            server.send_webhooks(store, &webhooks).await;
+            Ok(())
+        });
+    }
     let files = settings.tls_files.clone().zip(pem);
     let reloading = tokio::spawn(reload(server.clone(), files, settings.tls_check, hang_up));
     let ended = tokio::select! {
@@ -114,6 +134,7 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         tokio::time::sleep(settings.drain).await;
     }
     reloading.abort();
+    drop(control);
     let stopped = server.shutdown().await.map_err(|error| Failure::run(error.to_string()));
     let mut results: Vec<_> = ended.into_iter().collect();
     while let Some(ended) = serving.join_next().await {

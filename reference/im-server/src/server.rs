@@ -30,10 +30,11 @@ use crate::listener::{Door, ListenerConfig, Security};
 use crate::metrics::{MeteredStore, Metrics};
 use crate::polling::Table;
 use crate::session::Services;
-use crate::store::{Bans, Store, StoreError};
+use crate::store::{Bans, Outbox, Store, StoreError};
 use crate::tickets::Tickets;
 use crate::tls::{Tls, TlsError};
-use crate::{api, http, listener};
+use crate::webhook::Webhooks;
+use crate::{api, http, listener, webhook};
 
 /// How long a stopping server waits for its sessions, and then for its store.
 const STOP_SESSIONS: Duration = Duration::from_secs(4);
@@ -258,6 +259,14 @@ impl Server {
     pub async fn serve_metrics(&self, listener: TcpListener) {
         self.shared.metrics_apart.store(true, Ordering::Relaxed);
         listener::accept_operators(&listener, &self.shared).await;
+    }
+
+    /// Tells what is stored to a service of the application, until [`shutdown`](Self::shutdown): everything that has an event
+    /// in this outbox, which is the one of the server's store. Call it once.
+    ///
+    /// [`Webhooks`] has an example.
+    pub async fn send_webhooks(&self, outbox: Arc<dyn Outbox>, webhooks: &Webhooks) {
+        webhook::deliver(&self.shared.services, &*outbox, webhooks).await;
     }
 
     /// The numbers as Prometheus reads them, for an application with a `/metrics` of its own.

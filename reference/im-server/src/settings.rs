@@ -1,10 +1,12 @@
 //! The settings of the command: flags, environment, file and defaults, in this order, and what is allowed in them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use im_server::IpNet;
+use im_server::store::{CheckAtOpen, EventKind};
 use serde::Deserialize;
 
 use crate::{Failure, files};
@@ -28,6 +30,9 @@ pub(crate) struct Options {
     /// Data directory, made on the first run: messages and the server's key
     #[arg(long, env = "IM_DATA")]
     pub(crate) data: Option<PathBuf>,
+    /// When the message store is checked as it is opened: after an unclean end, always or never
+    #[arg(long, env = "IM_STORE_CHECK")]
+    pub(crate) store_check: Option<String>,
     /// Certificate chain in PEM, the server's own certificate first
     #[arg(long, env = "IM_TLS_CERTIFICATE_FILE")]
     pub(crate) tls_certificate_file: Option<PathBuf>,
@@ -79,6 +84,30 @@ pub(crate) struct Options {
     /// How long /readyz says 503 before sessions are closed when the server stops, in seconds
     #[arg(long, env = "IM_DRAIN_SECS")]
     pub(crate) drain_secs: Option<u64>,
+    /// Where what is stored is told to, with http or https
+    #[arg(long, env = "IM_WEBHOOK_URL")]
+    pub(crate) webhook_url: Option<String>,
+    /// The secret that signs it, in this file, like whsec_ and then base64; a second line is a second secret
+    #[arg(long, env = "IM_WEBHOOK_SECRET_FILE")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+    /// The events that are told
+    #[arg(long, env = "IM_WEBHOOK_EVENTS", value_delimiter = ',')]
+    pub(crate) webhook_events: Option<Vec<String>>,
+    /// Whether the content of messages is told too
+    #[arg(long, env = "IM_WEBHOOK_CONTENT")]
+    pub(crate) webhook_content: Option<bool>,
+    /// Trust only the authorities in this PEM file, for webhooks
+    #[arg(long, env = "IM_WEBHOOK_CA_FILE")]
+    pub(crate) webhook_ca_file: Option<PathBuf>,
+    /// How long a try may take, in seconds
+    #[arg(long, env = "IM_WEBHOOK_TIMEOUT_SECS")]
+    pub(crate) webhook_timeout_secs: Option<u64>,
+    /// How long an event is tried before it is given up, in hours
+    #[arg(long, env = "IM_WEBHOOK_MAX_AGE_HOURS")]
+    pub(crate) webhook_max_age_hours: Option<u64>,
+    /// The most events that wait; beyond that the oldest is dropped and counted
+    #[arg(long, env = "IM_WEBHOOK_MAX_WAITING")]
+    pub(crate) webhook_max_waiting: Option<u64>,
     /// What to log to stderr, like info or im_server=debug; never content, tokens or keys
     #[arg(long, env = "IM_LOG")]
     pub(crate) log: Option<String>,
@@ -103,6 +132,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("listen_plain", Values::Text("", "address and port")),
     ("metrics_listen", Values::Text("", "address and port that only your monitoring reaches")),
     ("data", Values::Text("./im-data", "a directory")),
+    ("store_check", Values::Text("unclean", "`unclean`, `always` or `never`")),
     ("tls_certificate_file", Values::Text("", "a file, with `tls_key_file`")),
     ("tls_key_file", Values::Text("", "a file, with `tls_certificate_file`")),
     ("tls_check_secs", Values::Number(60, 1, 86_400)),
@@ -120,6 +150,20 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("stall_secs", Values::Number(30, 1, 600)),
     ("http_idle_secs", Values::Number(60, 1, 3_600)),
     ("drain_secs", Values::Number(0, 0, 300)),
+    ("webhook_url", Values::Text("", "an address, with `webhook_secret_file`")),
+    ("webhook_secret_file", Values::Text("", "a file, with `webhook_url`")),
+    (
+        "webhook_events",
+        Values::Text(
+            "all",
+            "a list of `message.stored`, `message.recalled`, `message.edited`, `reaction.added`, `reaction.removed`, or `all`",
+        ),
+    ),
+    ("webhook_content", Values::Text("true", "`true` or `false`")),
+    ("webhook_ca_file", Values::Text("", "a file; default the public authorities")),
+    ("webhook_timeout_secs", Values::Number(10, 1, 60)),
+    ("webhook_max_age_hours", Values::Number(72, 1, 720)),
+    ("webhook_max_waiting", Values::Number(1_000_000, 1, 100_000_000)),
     ("log", Values::Text("info", "a filter of the tracing crate")),
     ("log_format", Values::Text("text", "`text` or `json`")),
 ];
@@ -132,6 +176,7 @@ pub(crate) struct Settings {
     pub(crate) listen_plain: Option<String>,
     pub(crate) metrics_listen: Option<String>,
     pub(crate) data: PathBuf,
+    pub(crate) store_check: CheckAtOpen,
     pub(crate) tls_files: Option<(PathBuf, PathBuf)>,
     pub(crate) tls_check: Duration,
     pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
@@ -148,8 +193,22 @@ pub(crate) struct Settings {
     pub(crate) stall: Duration,
     pub(crate) http_idle: Duration,
     pub(crate) drain: Duration,
+    pub(crate) webhooks: Option<WebhookSettings>,
     pub(crate) log: String,
     pub(crate) log_json: bool,
+}
+
+/// What is told, and to whom.
+#[derive(Debug)]
+pub(crate) struct WebhookSettings {
+    pub(crate) url: String,
+    pub(crate) secret_file: PathBuf,
+    pub(crate) kinds: BTreeSet<EventKind>,
+    pub(crate) content: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_age: Duration,
+    pub(crate) max_waiting: u64,
 }
 
 impl Options {
@@ -168,6 +227,7 @@ impl Options {
             listen_plain: self.listen_plain.or(file.listen_plain),
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             data: self.data.or(file.data),
+            store_check: self.store_check.or(file.store_check),
             tls_certificate_file: self.tls_certificate_file.or(file.tls_certificate_file),
             tls_key_file: self.tls_key_file.or(file.tls_key_file),
             tls_check_secs: self.tls_check_secs.or(file.tls_check_secs),
@@ -185,6 +245,14 @@ impl Options {
             stall_secs: self.stall_secs.or(file.stall_secs),
             http_idle_secs: self.http_idle_secs.or(file.http_idle_secs),
             drain_secs: self.drain_secs.or(file.drain_secs),
+            webhook_url: self.webhook_url.or(file.webhook_url),
+            webhook_secret_file: self.webhook_secret_file.or(file.webhook_secret_file),
+            webhook_events: self.webhook_events.or(file.webhook_events),
+            webhook_content: self.webhook_content.or(file.webhook_content),
+            webhook_ca_file: self.webhook_ca_file.or(file.webhook_ca_file),
+            webhook_timeout_secs: self.webhook_timeout_secs.or(file.webhook_timeout_secs),
+            webhook_max_age_hours: self.webhook_max_age_hours.or(file.webhook_max_age_hours),
+            webhook_max_waiting: self.webhook_max_waiting.or(file.webhook_max_waiting),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
         }
@@ -214,6 +282,9 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     let stall = secs(number("stall_secs", options.stall_secs));
     let http_idle = secs(number("http_idle_secs", options.http_idle_secs));
     let drain = secs(number("drain_secs", options.drain_secs));
+    let webhook_timeout = secs(number("webhook_timeout_secs", options.webhook_timeout_secs));
+    let webhook_max_age = secs(number("webhook_max_age_hours", options.webhook_max_age_hours)).saturating_mul(3600);
+    let webhook_max_waiting = number("webhook_max_waiting", options.webhook_max_waiting).into();
     let text = |name: &str, value: Option<String>| {
         let known = KEYS.iter().find(|(key, _)| *key == name);
         value.unwrap_or_else(|| match known {
@@ -225,6 +296,15 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     if !matches!(log_format.as_str(), "text" | "json") {
         problems.push(format!("log_format is {log_format:?}: give \"text\" or \"json\""));
     }
+    let store_check = match text("store_check", options.store_check).as_str() {
+        "unclean" => CheckAtOpen::AfterUncleanEnd,
+        "always" => CheckAtOpen::Always,
+        "never" => CheckAtOpen::Never,
+        other => {
+            problems.push(format!("store_check is {other:?}: give \"unclean\", \"always\" or \"never\""));
+            CheckAtOpen::default()
+        }
+    };
     let tls_files = match (options.tls_certificate_file, options.tls_key_file) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -252,12 +332,46 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
             Err(_) => problems.push(format!("proxies names {proxy:?}: give a network like 10.0.0.0/8, or an address")),
         }
     }
+    let mut kinds = BTreeSet::new();
+    for name in options.webhook_events.unwrap_or_else(|| vec!["all".into()]) {
+        match EventKind::from_name(&name) {
+            Some(kind) => _ = kinds.insert(kind),
+            None if name == "all" => kinds.extend(EventKind::ALL),
+            None => {
+                let all = EventKind::ALL.map(EventKind::name).join(", ");
+                problems.push(format!("webhook_events names {name:?}: give all, or of {all}"));
+            }
+        }
+    }
+    let webhooks = match (options.webhook_url, options.webhook_secret_file) {
+        (Some(url), Some(secret_file)) => Some(WebhookSettings {
+            url,
+            secret_file,
+            kinds,
+            content: options.webhook_content.unwrap_or(true),
+            ca_file: options.webhook_ca_file,
+            timeout: webhook_timeout,
+            max_age: webhook_max_age,
+            max_waiting: webhook_max_waiting,
+        }),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.push("webhook_url is set and webhook_secret_file is not: what is told must be signed".into());
+            None
+        }
+        (None, Some(_)) => {
+            problems.push("webhook_secret_file is set and webhook_url is not: name the address too".into());
+            None
+        }
+    };
     let settings = Settings {
+        webhooks,
         listen: text("listen", options.listen),
         listen_tls: options.listen_tls,
         listen_plain: options.listen_plain,
         metrics_listen: options.metrics_listen,
         data: options.data.unwrap_or_else(|| text("data", None).into()),
+        store_check,
         tls_files,
         tls_check,
         jwt_hs256_secret_file: options.jwt_hs256_secret_file,

@@ -50,6 +50,9 @@ fn every_key_can_stand_in_the_file() {
             ("channels", _) => "channels = [\"x-channels\"]\n".into(),
             ("proxies", _) => "proxies = [\"10.0.0.0/8\", \"::1\"]\n".into(),
             ("jwt_eddsa_public_key_file", _) => String::new(),
+            ("webhook_events", _) => "webhook_events = [\"message.stored\"]\n".into(),
+            ("webhook_content", _) => "webhook_content = false\n".into(),
+            ("store_check", _) => "store_check = \"never\"\n".into(),
             ("log_format", _) => "log_format = \"json\"\n".into(),
             (_, Values::Number(_, _, max)) => format!("{key} = {max}\n"),
             (_, Values::Text(..)) => format!("{key} = \"x-{key}\"\n"),
@@ -59,8 +62,10 @@ fn every_key_can_stand_in_the_file() {
     let settings = resolve(&Options::default(), Some(&path)).unwrap();
     let shown = format!("{settings:?}");
     for (key, values) in KEYS {
-        let (jwt, list) =
-            (*key == "jwt_eddsa_public_key_file", ["allow_origins", "proxies", "log_format"].contains(key));
+        let (jwt, list) = (
+            *key == "jwt_eddsa_public_key_file",
+            ["allow_origins", "proxies", "log_format", "store_check"].contains(key),
+        );
         if matches!(values, Values::Text(..)) && !jwt && !list {
             assert!(shown.contains(&format!("\"x-{key}\"")), "{key} is not used: {shown}");
         }
@@ -77,6 +82,11 @@ fn every_key_can_stand_in_the_file() {
     ];
     assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 100_000, 120, 600, 3_600, 300]);
     assert_eq!((settings.proxies.len(), settings.allow_origins.len(), settings.log_json), (2, 1, true));
+    assert_eq!(settings.store_check, CheckAtOpen::Never);
+    let webhooks = settings.webhooks.unwrap();
+    assert_eq!((webhooks.kinds, webhooks.content), ([EventKind::MessageStored].into(), false));
+    let numbers = (webhooks.timeout.as_secs(), webhooks.max_age.as_secs(), webhooks.max_waiting);
+    assert_eq!(numbers, (60, 720 * 3600, 100_000_000));
 }
 
 #[test]
@@ -101,9 +111,9 @@ fn every_problem_is_told_at_once_and_by_name() {
         assert!(unknown.contains(part), "{unknown}");
     }
     let ranges = problems(
-        "max_connections = 0\nlogin_timeout_secs = 999\nlog_format = \"xml\"\ntls_key_file = \"k\"\nproxies = [\"x\"]\n",
+        "max_connections = 0\nlogin_timeout_secs = 999\nlog_format = \"xml\"\nstore_check = \"x\"\nwebhook_url = \"u\"\nwebhook_events = [\"x\"]\ntls_key_file = \"k\"\nproxies = [\"x\"]\n",
     );
-    assert_eq!(ranges.len(), 5, "{ranges:?}");
+    assert_eq!(ranges.len(), 8, "{ranges:?}");
     for wrong in ["max_connections = \"many\"", "max_connections = -1", "listen = ", "[listen]\nx = 1"] {
         assert!(problems(wrong)[0].contains("im.toml"), "{wrong}");
     }

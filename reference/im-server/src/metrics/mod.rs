@@ -2,6 +2,7 @@
 
 mod service;
 mod store;
+mod webhooks;
 
 use std::fmt;
 use std::sync::atomic::AtomicI64;
@@ -90,6 +91,7 @@ pub(crate) struct Metrics {
     certificate: Gauge<i64, AtomicI64>,
     reloads: Family<Outcome, Counter>,
     service: service::Numbers,
+    webhooks: webhooks::WebhookMetrics,
 }
 
 impl Metrics {
@@ -110,6 +112,7 @@ impl Metrics {
             certificate: Gauge::default(),
             reloads: Family::default(),
             service: service::Numbers::default(),
+            webhooks: webhooks::WebhookMetrics::default(),
         };
         metrics.begin_with_zero();
         metrics.registered()
@@ -132,6 +135,7 @@ impl Metrics {
         for outcome in ["accepted", "refused", "unavailable"] {
             let _ = self.logins.get_or_create(&Outcome { outcome });
         }
+        self.webhooks.begin_with_zero();
         for outcome in ["stored", "again", "conflict", "not_stored", "unknown"] {
             let _ = self.appends.get_or_create(&Outcome { outcome });
         }
@@ -183,6 +187,7 @@ impl Metrics {
         );
         registry.register("tls_reloads", "Changed certificate files: taken or refused", self.reloads.clone());
         self.service.register(registry);
+        self.webhooks.register(registry);
         self
     }
 

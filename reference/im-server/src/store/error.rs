@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The settings cannot work. A mistake of the caller; nothing was opened.
     #[error("the store setting {0} must be greater than zero; leave it out to get the default")]
     Setting(&'static str),
+    /// A copy was not made. The store itself is as it was.
+    #[error("the backup was not made: {0}")]
+    Backup(Box<str>),
     /// The operating system refused a file operation on the data directory.
     #[error("cannot use the data directory: {0}; check that it exists, is writable and has free space")]
     Io(Box<str>),
@@ -60,7 +63,8 @@ pub enum StoreError {
 /// The place of a record that does not decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the record {key} in {table} is damaged ({problem}); stop the server, keep a copy of the data directory and restore a backup"
+    "the record {key} in {table} is damaged ({problem}); stop the server, keep a copy of the data directory, see all damage with \
+     `im-server verify`, and restore a backup"
 )]
 pub struct CorruptRecord {
     /// The table (keyspace) it is in.

@@ -1,7 +1,10 @@
 //! The embedded store: fjall, a log-structured engine, in a data directory.
 
+mod backup;
+mod check;
 mod directory;
 mod keys;
+mod outbox;
 mod read;
 mod record;
 mod stage;
@@ -12,16 +15,17 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use self::{
     directory::Tables,
     keys::Table,
+    outbox::OutboxState,
     writer::{Command, Disk, Reply, Writer},
 };
 use super::{
-    Append, ConversationKey, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry, Page, Positions, Store,
-    StoreError, StoredEntry, Unread, check_name,
+    Append, CheckAtOpen, ConversationKey, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry, OutboxConfig,
+    OutboxStatus, Page, Positions, Store, StoreError, StoredEntry, Unread, Verification, check_name,
 };
 
 /// What one queued write costs in memory beside its content and member names: three names, keys, rows and channels.
@@ -39,11 +43,22 @@ pub struct FjallConfig {
     pub queue_bytes: usize,
     /// The cache for blocks read from disk, in bytes. Default 32 MiB.
     pub cache_bytes: u64,
+    /// When the store checks itself as it is opened. Default after an unclean end.
+    pub check: CheckAtOpen,
+    /// Keeps an event for each entry, see [`Outbox`](super::Outbox). Default none; events that an earlier run left are kept.
+    pub outbox: Option<OutboxConfig>,
 }
 
 impl Default for FjallConfig {
     fn default() -> Self {
-        Self { batch_messages: 1024, batch_bytes: 4 << 20, queue_bytes: 32 << 20, cache_bytes: 32 << 20 }
+        Self {
+            batch_messages: 1024,
+            batch_bytes: 4 << 20,
+            queue_bytes: 32 << 20,
+            cache_bytes: 32 << 20,
+            check: CheckAtOpen::default(),
+            outbox: None,
+        }
     }
 }
 
@@ -68,44 +83,80 @@ pub struct FjallStore {
     /// Held while an append waits for room and joins the queue. It is fair, so appends join in the order in which they
     /// were first polled; the semaphore alone lets a late one in between another's permit and its next poll.
     order: Mutex<()>,
+    outbox: watch::Receiver<OutboxStatus>,
 }
 
 impl FjallStore {
-    /// Opens the store in `dir`, which is created with mode 0700 if it does not exist. Blocks while it recovers.
+    /// Opens the store in `dir`, which is created with mode 0700 if it does not exist. Blocks while it recovers, and after an
+    /// unclean end while it checks the head and the last entries of each conversation.
     ///
     /// # Errors
     ///
     /// - [`StoreError::Setting`] for a zero in the settings.
     /// - [`StoreError::InUse`] when another process has it open.
     /// - [`StoreError::NewerFormat`] when a newer program wrote it.
-    /// - [`StoreError::Corrupt`] when its format record is missing or damaged.
+    /// - [`StoreError::Corrupt`] when its format record is missing or damaged, or the check found damage. With
+    ///   [`CheckAtOpen::Never`] the store opens all the same.
     /// - [`StoreError::Io`], [`StoreError::Engine`].
     pub fn open(dir: &Path, config: &FjallConfig) -> Result<Self, StoreError> {
-        let FjallConfig { batch_messages, batch_bytes, queue_bytes, cache_bytes } = *config;
+        let FjallConfig { batch_messages, batch_bytes, queue_bytes, cache_bytes, check, .. } = *config;
         let settings = [("batch_messages", batch_messages), ("batch_bytes", batch_bytes), ("queue_bytes", queue_bytes)];
         if let Some((name, _)) = settings.into_iter().find(|(_, value)| *value == 0) {
             return Err(StoreError::Setting(name));
         }
+        if config.outbox.as_ref().is_some_and(|outbox| outbox.max_waiting == 0) {
+            return Err(StoreError::Setting("max_waiting"));
+        }
         let tables = Arc::new(Tables::open(dir, cache_bytes)?);
-        Self::start(tables.clone(), tables, batch_messages, batch_bytes, queue_bytes)
+        let due = match check {
+            CheckAtOpen::AfterUncleanEnd => !tables.is_trusted(),
+            CheckAtOpen::Always => true,
+            CheckAtOpen::Never => false,
+        };
+        if due {
+            tracing::info!("the message store is checked before it is served");
+            check::quick(&tables)?;
+            tables.trust(true);
+        }
+        Self::start(tables.clone(), tables, config)
     }
 
-    fn start(
-        tables: Arc<Tables>,
-        disk: impl Disk,
-        batch_messages: usize,
-        batch_bytes: usize,
-        queue_bytes: usize,
-    ) -> Result<Self, StoreError> {
+    /// Whether there is a store in `dir`. Makes nothing.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        directory::exists(dir)
+    }
+
+    /// Checks everything, in one state of the store, while others go on reading and writing: logs are dense, heads match,
+    /// packet ids point at their entries, what was recalled is erased, edits are indexed, members and roster agree, and every
+    /// row decodes. Takes about as long as reading all of it. What it finds is in the answer; while something is damaged, the
+    /// store is checked each time it is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`], [`StoreError::Engine`] when the check could not go on, [`StoreError::Closed`] when the store was
+    /// closed meanwhile.
+    pub async fn verify(&self) -> Result<Verification, StoreError> {
+        self.blocking(|tables| {
+            let outcome = check::full(tables);
+            tables.trust(matches!(&outcome, Ok(found) if found.damaged == 0));
+            outcome
+        })
+        .await
+    }
+
+    fn start(tables: Arc<Tables>, disk: impl Disk, config: &FjallConfig) -> Result<Self, StoreError> {
+        let outbox = OutboxState::open(&tables, config.outbox.clone())?;
+        let status = outbox.watch();
         let (queue, commands) = mpsc::unbounded_channel();
-        let writer = Writer::new(disk, commands, batch_messages, batch_bytes);
+        let writer = Writer::new(disk, commands, config.batch_messages, config.batch_bytes, outbox);
         std::thread::Builder::new()
             .name("im-store-writer".into())
             .spawn(move || writer.run())
             .map_err(|e| StoreError::Io(e.to_string().into()))?;
-        let room_bytes = u32::try_from(queue_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let room_bytes = u32::try_from(config.queue_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(room_bytes as usize));
-        Ok(Self { tables, queue, room, room_bytes, order: Mutex::new(()) })
+        Ok(Self { tables, queue, room, room_bytes, order: Mutex::new(()), outbox: status })
     }
 
     /// Waits until the queue has room for `cost` bytes.
@@ -333,6 +384,7 @@ impl Store for FjallStore {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         let again = self.room.is_closed();
+        self.tables.begin_close();
         // Those who wait for room are told at once; what is already queued is written first.
         self.room.close();
         let (reply, outcome) = oneshot::channel();

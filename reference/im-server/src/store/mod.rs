@@ -56,6 +56,8 @@ mod error;
 mod fjall;
 mod layer;
 mod member;
+mod outbox;
+mod verification;
 
 use std::{fmt, sync::Arc};
 
@@ -67,6 +69,8 @@ pub use self::error::{CorruptRecord, StoreError};
 pub use self::fjall::{FjallConfig, FjallStore};
 pub use self::layer::StoreLayer;
 pub use self::member::{Member, MemberChange, Positions, Standing};
+pub use self::outbox::{DeadLetter, EventKind, MAX_DEAD_LETTERS, Outbox, OutboxConfig, OutboxEvent, OutboxStatus};
+pub use self::verification::{Backup, CheckAtOpen, Verification};
 
 /// The most bytes in a conversation key, a user name or a device name.
 ///

@@ -2,14 +2,19 @@
 //!
 //! ```text
 //! store.lock   held by the process that has the store open
+//! store.clean  the last one closed it, and nothing was wrong: taken away when it is opened
 //! messages/    the fjall database
 //! messages.new a first run that was interrupted: thrown away
 //! ```
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    path::Path,
-    sync::Arc,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -23,7 +28,8 @@ use super::{
 use crate::store::StoreError;
 
 const LOCK: &str = "store.lock";
-const DATABASE: &str = "messages";
+const CLEAN: &str = "store.clean";
+pub(super) const DATABASE: &str = "messages";
 const UNFINISHED: &str = "messages.new";
 
 /// An open data directory. Fields drop in this order: the lock goes last.
@@ -38,6 +44,13 @@ pub(super) struct Tables {
     edits: Keyspace,
     roster: Keyspace,
     positions: Keyspace,
+    outbox: Keyspace,
+    dead_letters: Keyspace,
+    dir: PathBuf,
+    /// Whether the rows are known to agree, so that a clean end may be noted.
+    trusted: AtomicBool,
+    /// What takes long gives up.
+    closing: AtomicBool,
     _lock: File,
 }
 
@@ -51,6 +64,11 @@ impl Tables {
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         create_private(dir)?;
         let lock = lock(dir)?;
+        // Before anything is written, and for good: whatever happens from here on, only a close puts it there again.
+        let clean = remove_if_there(&dir.join(CLEAN))?;
+        if clean {
+            sync_directory(dir)?;
+        }
         let path = dir.join(DATABASE);
         if !path.try_exists().map_err(|e| io(dir, &e))? {
             create(dir, cache_bytes)?;
@@ -82,7 +100,13 @@ impl Tables {
             edits: keyspace(&db, Table::Edits)?,
             roster: keyspace(&db, Table::Roster)?,
             positions: keyspace(&db, Table::Positions)?,
+            // Made here in stores that are older; nothing of theirs changes by that.
+            outbox: keyspace(&db, Table::Outbox)?,
+            dead_letters: keyspace(&db, Table::DeadLetters)?,
             db,
+            dir: dir.to_owned(),
+            trusted: AtomicBool::new(clean),
+            closing: AtomicBool::new(false),
             _lock: lock,
         })
     }
@@ -98,6 +122,8 @@ impl Tables {
             Table::Edits => &self.edits,
             Table::Roster => &self.roster,
             Table::Positions => &self.positions,
+            Table::Outbox => &self.outbox,
+            Table::DeadLetters => &self.dead_letters,
         }
     }
 }
@@ -109,6 +135,10 @@ impl Disk for Arc<Tables> {
 
     fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.as_ref().keys(table, prefix, limit)
+    }
+
+    fn first(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.as_ref().first(table, from)
     }
 
     fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError> {
@@ -124,15 +154,39 @@ impl Disk for Arc<Tables> {
         batch.commit().map_err(engine)
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.db.persist(PersistMode::SyncData).map_err(engine)
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.db.persist(PersistMode::SyncData).map_err(engine)?;
+        if self.is_trusted() { mark_clean(&self.dir) } else { Ok(()) }
     }
 }
 
 impl Tables {
+    /// Whether the rows are known to agree: after a clean end, or a check that found nothing.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn trust(&self, trusted: bool) {
+        self.trusted.store(trusted, Ordering::Relaxed);
+    }
+
+    /// A check or a copy of the whole store does not keep a server from stopping.
+    pub(super) fn check_open(&self) -> Result<(), StoreError> {
+        if self.closing.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    pub(super) fn begin_close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self.keyspace(table).get(key).map_err(engine)?;
         Ok(value.map(|value| value.to_vec()))
+    }
+
+    pub(super) fn first(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let first = self.keyspace(table).range(from..).next();
+        first.map(|row| row.key().map(|key| key.to_vec()).map_err(engine)).transpose()
     }
 
     pub(super) fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -150,7 +204,7 @@ fn migrate_from_1(db: &Database, meta: &Keyspace) -> Result<(), StoreError> {
     let roster = keyspace(db, Table::Roster)?;
     let mut batch = db.batch();
     for row in keyspace(db, Table::Members)?.iter() {
-        let (user, conversation) = keys::member_parts(&row.key().map_err(engine)?)?;
+        let (user, conversation) = keys::member_parts(Table::Members, &row.key().map_err(engine)?)?;
         batch.insert(&roster, keys::roster(&conversation, &user), record::encode_mark());
         if batch.len() >= MIGRATION_BATCH {
             std::mem::replace(&mut batch, db.batch()).commit().map_err(engine)?;
@@ -188,7 +242,7 @@ fn create(dir: &Path, cache_bytes: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn keyspace(db: &Database, table: Table) -> Result<Keyspace, StoreError> {
+pub(super) fn keyspace(db: &Database, table: Table) -> Result<Keyspace, StoreError> {
     db.keyspace(table.name(), KeyspaceCreateOptions::default).map_err(engine)
 }
 
@@ -209,6 +263,27 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.display().to_string().into())),
         Err(TryLockError::Error(e)) => Err(io(&path, &e)),
+    }
+}
+
+pub(super) fn exists(dir: &Path) -> bool {
+    dir.join(DATABASE).is_dir()
+}
+
+/// Notes that this directory needs no check when it is opened again.
+pub(super) fn mark_clean(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(CLEAN);
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(|e| io(&path, &e))?;
+    file.sync_all().map_err(|e| io(&path, &e))?;
+    sync_directory(dir)
+}
+
+/// Whether it was there.
+fn remove_if_there(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(io(path, &e)),
     }
 }
 

@@ -11,7 +11,11 @@
 //! roster    len conversation, user
 //! cursors   len user, len device, conversation
 //! positions len user, conversation
+//! outbox    number
+//! dead      number
 //! ```
+
+use std::sync::Arc;
 
 use crate::store::{ConversationKey, StoreError};
 
@@ -27,12 +31,24 @@ pub(super) enum Table {
     Edits,
     Roster,
     Positions,
+    Outbox,
+    DeadLetters,
 }
 
 impl Table {
     /// All of them but [`Meta`](Self::Meta).
-    pub(super) const DATA: [Self; 8] =
-        [Self::Heads, Self::Log, Self::Dedup, Self::Members, Self::Cursors, Self::Edits, Self::Roster, Self::Positions];
+    pub(super) const DATA: [Self; 10] = [
+        Self::Heads,
+        Self::Log,
+        Self::Dedup,
+        Self::Members,
+        Self::Cursors,
+        Self::Edits,
+        Self::Roster,
+        Self::Positions,
+        Self::Outbox,
+        Self::DeadLetters,
+    ];
 
     /// The keyspace name on disk.
     pub(super) const fn name(self) -> &'static str {
@@ -46,6 +62,8 @@ impl Table {
             Self::Edits => "edits",
             Self::Roster => "roster",
             Self::Positions => "positions",
+            Self::Outbox => "outbox",
+            Self::DeadLetters => "dead",
         }
     }
 }
@@ -88,21 +106,81 @@ pub(super) fn roster_of(conversation: &ConversationKey) -> Vec<u8> {
 }
 
 /// The user in a roster key that starts with `prefix`.
-pub(super) fn roster_user(key: &[u8], prefix: &[u8]) -> Result<std::sync::Arc<str>, StoreError> {
+pub(super) fn roster_user(key: &[u8], prefix: &[u8]) -> Result<Arc<str>, StoreError> {
     key.strip_prefix(prefix)
         .and_then(|name| std::str::from_utf8(name).ok())
-        .map(std::sync::Arc::from)
+        .map(Arc::from)
         .ok_or_else(|| StoreError::corrupt(Table::Roster.name(), key, "the key holds no user"))
 }
 
-/// User and conversation of a membership key.
-pub(super) fn member_parts(key: &[u8]) -> Result<(std::sync::Arc<str>, ConversationKey), StoreError> {
-    let parts = key.split_first_chunk::<2>().and_then(|(len, rest)| {
-        let (user, conversation) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-        let conversation = ConversationKey::new(std::str::from_utf8(conversation).ok()?).ok()?;
-        Some((std::str::from_utf8(user).ok()?.into(), conversation))
+/// User and conversation of a key of members or positions.
+pub(super) fn member_parts(table: Table, key: &[u8]) -> Result<(Arc<str>, ConversationKey), StoreError> {
+    let parts = name(key).and_then(|(user, rest)| Some((user, conversation(rest)?)));
+    parts.ok_or_else(|| damaged(table, key))
+}
+
+/// Conversation and user of a roster key.
+pub(super) fn roster_parts(key: &[u8]) -> Result<(ConversationKey, Arc<str>), StoreError> {
+    let parts = name(key).and_then(|(name, user)| {
+        let user = std::str::from_utf8(user).ok().filter(|user| !user.is_empty())?;
+        Some((ConversationKey::new(name).ok()?, user.into()))
     });
-    parts.ok_or_else(|| StoreError::corrupt(Table::Members.name(), key, "the key is damaged"))
+    parts.ok_or_else(|| damaged(Table::Roster, key))
+}
+
+/// Conversation and seq of a log key.
+pub(super) fn log_parts(key: &[u8]) -> Result<(ConversationKey, u64), StoreError> {
+    let parts = name(key).and_then(|(name, rest)| Some((ConversationKey::new(name).ok()?, number(rest)?)));
+    parts.ok_or_else(|| damaged(Table::Log, key))
+}
+
+/// Conversation, seq of the message and seq of the edit of an index key.
+pub(super) fn edit_parts(key: &[u8]) -> Result<(ConversationKey, u64, u64), StoreError> {
+    let parts = name(key).and_then(|(name, rest)| {
+        let (about, seq) = rest.split_first_chunk::<8>()?;
+        Some((ConversationKey::new(name).ok()?, u64::from_be_bytes(*about), number(seq)?))
+    });
+    parts.ok_or_else(|| damaged(Table::Edits, key))
+}
+
+/// User, device and packet id of a dedup key.
+pub(super) fn dedup_parts(key: &[u8]) -> Result<(Arc<str>, Arc<str>, u64), StoreError> {
+    let parts = name(key).and_then(|(user, rest)| {
+        let (device, rest) = name(rest)?;
+        Some((user, device, number(rest)?))
+    });
+    parts.ok_or_else(|| damaged(Table::Dedup, key))
+}
+
+/// The conversation of a cursor key.
+pub(super) fn cursor_conversation(key: &[u8]) -> Result<ConversationKey, StoreError> {
+    let found = name(key).and_then(|(_, rest)| name(rest)).and_then(|(_, rest)| conversation(rest));
+    found.ok_or_else(|| damaged(Table::Cursors, key))
+}
+
+/// The conversation of a head key.
+pub(super) fn head_conversation(key: &[u8]) -> Result<ConversationKey, StoreError> {
+    conversation(key).ok_or_else(|| damaged(Table::Heads, key))
+}
+
+/// Takes a name with its length off the front.
+fn name(key: &[u8]) -> Option<(Arc<str>, &[u8])> {
+    let (len, rest) = key.split_first_chunk::<2>()?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    Some((std::str::from_utf8(name).ok()?.into(), rest))
+}
+
+fn conversation(rest: &[u8]) -> Option<ConversationKey> {
+    ConversationKey::new(std::str::from_utf8(rest).ok()?).ok()
+}
+
+/// A number, if it is all that is left.
+fn number(rest: &[u8]) -> Option<u64> {
+    rest.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn damaged(table: Table, key: &[u8]) -> StoreError {
+    StoreError::corrupt(table.name(), key, "the key is damaged")
 }
 
 /// The row of a user's positions in a conversation.
@@ -116,6 +194,16 @@ pub(super) fn log_seq(key: &[u8]) -> Result<u64, StoreError> {
         Some(seq) => Ok(u64::from_be_bytes(*seq)),
         None => Err(StoreError::corrupt(Table::Log.name(), key, "the key is too short")),
     }
+}
+
+/// The row of an event, waiting or given up.
+pub(super) fn event(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+/// The number in the key of an event.
+pub(super) fn event_number(table: Table, key: &[u8]) -> Result<u64, StoreError> {
+    number(key).ok_or_else(|| damaged(table, key))
 }
 
 pub(super) fn dedup(user: &str, device: &str, packet_id: u64) -> Vec<u8> {
@@ -176,9 +264,26 @@ mod tests {
         let user = members_of("a");
         assert!(!member("ab", &c).starts_with(&user));
         assert_eq!(member_conversation(&member("a", &c), &user), Ok(c.clone()));
-        assert_eq!(member_parts(&member("a", &c)), Ok(("a".into(), c.clone())));
+        assert_eq!(member_parts(Table::Members, &member("a", &c)), Ok(("a".into(), c.clone())));
         assert_ne!(roster(&ConversationKey::new("ca").unwrap(), "b"), roster(&c, "ab"));
         assert_eq!(roster_user(&roster(&c, "ab"), &roster_of(&c)), Ok("ab".into()));
+    }
+
+    #[test]
+    fn keys_come_apart_as_they_were_made_and_cut_ones_do_not() {
+        let c = ConversationKey::new("c").unwrap();
+        assert_eq!(roster_parts(&roster(&c, "ab")), Ok((c.clone(), "ab".into())));
+        assert_eq!(log_parts(&log(&c, 7)), Ok((c.clone(), 7)));
+        assert_eq!(edit_parts(&edit(&c, 7, 9)), Ok((c.clone(), 7, 9)));
+        assert_eq!(dedup_parts(&dedup("a", "d", 3)), Ok(("a".into(), "d".into(), 3)));
+        assert_eq!(cursor_conversation(&cursor("a", "d", &c)), Ok(c.clone()));
+        assert_eq!(head_conversation(&head(&c)), Ok(c.clone()));
+        for end in 0..log(&c, 7).len() {
+            assert!(log_parts(&log(&c, 7)[..end]).is_err(), "cut at {end}");
+        }
+        assert!(edit_parts(&log(&c, 7)).is_err() && log_parts(&edit(&c, 7, 9)).is_err());
+        assert!(dedup_parts(&dedup("a", "d", 3)[1..]).is_err() && cursor_conversation(b"\0\x01a").is_err());
+        assert!(roster_parts(&roster(&c, "")).is_err() && head_conversation(b"\xff").is_err());
     }
 
     #[test]

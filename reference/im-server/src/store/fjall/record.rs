@@ -6,7 +6,10 @@ use std::sync::Arc;
 use im_proto::rights::MemberRole;
 
 use super::keys::{self, Table};
-use crate::store::{Append, EntryKind, Head, Member, NewEntry, Positions, Receipt, Standing, StoreError, StoredEntry};
+use crate::store::{
+    Append, ConversationKey, DeadLetter, EntryKind, Head, Member, NewEntry, OutboxEvent, Positions, Receipt, Standing,
+    StoreError, StoredEntry,
+};
 
 /// The version of a record layout, unless said otherwise.
 const VERSION: u8 = 1;
@@ -90,6 +93,10 @@ pub(super) fn decode_member(key: &[u8], value: &[u8]) -> Result<Member, StoreErr
 /// A row that says all in its key: of the list of members, and of the index of edits.
 pub(super) fn encode_mark() -> Vec<u8> {
     vec![VERSION]
+}
+
+pub(super) fn check_mark(table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    Reader::new(table, key, value)?.end()
 }
 
 pub(super) fn encode_positions(positions: &Positions) -> Vec<u8> {
@@ -219,6 +226,39 @@ pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<StoredEntry, Stor
     })
 }
 
+pub(super) fn encode_event(event: &OutboxEvent) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    push_event(&mut out, event);
+    out
+}
+
+pub(super) fn decode_event(key: &[u8], value: &[u8]) -> Result<OutboxEvent, StoreError> {
+    let mut r = Reader::new(Table::Outbox, key, value)?;
+    let event = r.event()?;
+    r.end().map(|()| event)
+}
+
+pub(super) fn encode_dead_letter(letter: &DeadLetter) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend_from_slice(&letter.answer.to_be_bytes());
+    push_event(&mut out, &letter.event);
+    out
+}
+
+pub(super) fn decode_dead_letter(key: &[u8], value: &[u8]) -> Result<DeadLetter, StoreError> {
+    let mut r = Reader::new(Table::DeadLetters, key, value)?;
+    let answer = u16::from_be_bytes(r.array()?);
+    let event = r.event()?;
+    r.end().map(|()| DeadLetter { event, answer })
+}
+
+fn push_event(out: &mut Vec<u8>, event: &OutboxEvent) {
+    for number in [event.message_id, event.seq, event.since_ms] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    push_name(out, event.conversation.as_str());
+}
+
 fn push_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(&(name.len() as u16).to_be_bytes());
     out.extend_from_slice(name.as_bytes());
@@ -273,6 +313,13 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    fn event(&mut self) -> Result<OutboxEvent, StoreError> {
+        let number = keys::event_number(self.table, self.key)?;
+        let (message_id, seq, since_ms) = (self.u64()?, self.u64()?, self.u64()?);
+        let conversation = ConversationKey::new(self.name()?).map_err(|_| self.corrupt("it names no conversation"))?;
+        Ok(OutboxEvent { number, conversation, seq, message_id, since_ms })
+    }
+
     fn name(&mut self) -> Result<Arc<str>, StoreError> {
         let len = usize::from(u16::from_be_bytes(self.array()?));
         let (name, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.corrupt("the value is too short"))?;
@@ -288,7 +335,6 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::ConversationKey;
 
     fn message() -> NewEntry {
         NewEntry {
@@ -328,6 +374,10 @@ mod tests {
         assert_eq!(decode_format(&encode_format(12)), Ok(12));
         let positions = Positions { epoch: 1, delivered: 3, read: 2 };
         assert_eq!(decode_positions(b"k", &encode_positions(&positions)), Ok(positions));
+        let event = OutboxEvent { number: 9, conversation: m.conversation.clone(), seq: 8, message_id: 4, since_ms: 5 };
+        let letter = DeadLetter { event: event.clone(), answer: 503 };
+        assert_eq!(decode_event(&keys::event(9), &encode_event(&event)), Ok(event));
+        assert_eq!(decode_dead_letter(&keys::event(9), &encode_dead_letter(&letter)), Ok(letter));
         let member = Member { standing: Standing { muted: true, ..Standing::of(MemberRole::Admin) }, since: 9 };
         assert_eq!(decode_member(b"k", &encode_member(&member)), Ok(member));
         assert_eq!(decode_member(b"k", &[VERSION]), Ok(Member { standing: Standing::default(), since: 0 }));

@@ -7,6 +7,7 @@ use im_proto::receipts;
 
 use super::{
     keys::{self, Table},
+    outbox::OutboxState,
     record,
     writer::Disk,
 };
@@ -23,6 +24,7 @@ pub(super) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 pub(super) struct Stage<'a, D> {
     pub(super) disk: &'a D,
     pub(super) rows: &'a mut Rows,
+    pub(super) outbox: &'a mut OutboxState,
 }
 
 impl<D: Disk> Stage<'_, D> {
@@ -45,6 +47,7 @@ impl<D: Disk> Stage<'_, D> {
                 (false, Rows::new())
             }
         };
+        self.event(entry, receipt)?;
 
         if known.is_none() {
             for member in &entry.members {
@@ -206,7 +209,7 @@ impl<D: Disk> Stage<'_, D> {
         Ok(known.filter(|known| known.epoch == epoch).unwrap_or(Positions { epoch, ..Positions::default() }))
     }
 
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.rows.get(&(table, key.to_vec())) {
             Some(value) => Ok(value.clone()),
             None => self.disk.get(table, key),

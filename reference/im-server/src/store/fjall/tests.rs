@@ -49,6 +49,10 @@ impl Disk for Faulty {
         self.tables.as_ref().keys(table, prefix, limit)
     }
 
+    fn first(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tables.as_ref().first(table, from)
+    }
+
     fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError> {
         self.rows.store(rows.len(), Ordering::SeqCst);
         if !self.fail.load(Ordering::SeqCst) {
@@ -60,8 +64,8 @@ impl Disk for Faulty {
         Err(StoreError::Io("injected".into()))
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.tables.sync()
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.tables.close()
     }
 }
 
@@ -70,7 +74,8 @@ async fn after_a_failed_persist(write_first: bool) {
     let tables = Arc::new(Tables::open(dir.path(), 1 << 20).unwrap());
     let fail = Arc::new(AtomicBool::new(false));
     let disk = Faulty { tables: tables.clone(), fail: fail.clone(), write_first, rows: Arc::default() };
-    let store = FjallStore::start(tables, disk, 16, 1 << 20, 1 << 20).unwrap();
+    let config = FjallConfig { batch_messages: 16, batch_bytes: 1 << 20, ..FjallConfig::default() };
+    let store = FjallStore::start(tables, disk, &config).unwrap();
     assert!(matches!(store.append(message(1)).await, Append::Stored(r) if r.seq == 1));
 
     fail.store(true, Ordering::SeqCst);
@@ -109,7 +114,8 @@ async fn a_message_costs_the_same_in_a_group_of_a_hundred_thousand() {
     let tables = Arc::new(Tables::open(dir.path(), 1 << 20).unwrap());
     let rows = Arc::new(AtomicUsize::new(0));
     let disk = Faulty { tables: tables.clone(), fail: Arc::default(), write_first: false, rows: rows.clone() };
-    let store = FjallStore::start(tables, disk, 16, 1 << 20, 32 << 20).unwrap();
+    let config = FjallConfig { batch_messages: 16, batch_bytes: 1 << 20, ..FjallConfig::default() };
+    let store = FjallStore::start(tables, disk, &config).unwrap();
     let conversation = ConversationKey::new("g:town").unwrap();
     let users: Vec<_> = (0..100_000).map(|n| format!("user {n}")).collect();
     for part in users.chunks(5000) {

@@ -4,6 +4,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     keys::Table,
+    outbox::{Change, OutboxState},
     stage::{Rows, Stage},
 };
 use crate::store::{Append, ConversationKey, MemberChange, NewEntry, Positions, StoreError};
@@ -14,11 +15,13 @@ pub(super) trait Disk: Send + 'static {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// The visible keys that start with `prefix`, ascending, at most `limit`.
     fn keys(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// The first visible key from this one on.
+    fn first(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Writes all rows or none; with `durable`, returns only when they would survive a power cut. Rows become visible
     /// only when this succeeds.
     fn commit(&mut self, rows: Rows, durable: bool) -> Result<(), StoreError>;
-    /// Forces everything written so far to disk.
-    fn sync(&mut self) -> Result<(), StoreError>;
+    /// Forces everything written so far to disk, as the last thing, and notes that the end was clean.
+    fn close(&mut self) -> Result<(), StoreError>;
 }
 
 /// Where the outcome of a write goes. It holds the write's share of the queue until then.
@@ -63,6 +66,10 @@ pub(super) enum Command {
         cost: usize,
         reply: Reply<Result<(), StoreError>>,
     },
+    Outbox {
+        change: Change,
+        reply: Reply<Result<(), StoreError>>,
+    },
     Close {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
@@ -73,7 +80,8 @@ enum Answer {
     Append(Reply<Append>, Append),
     Advance(Reply<Result<u64, StoreError>>, Result<u64, StoreError>),
     MarkRead(Reply<Result<Positions, StoreError>>, Result<Positions, StoreError>),
-    SetMembers(Reply<Result<(), StoreError>>, Result<(), StoreError>),
+    /// Of a change of members or of the outbox.
+    Done(Reply<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
 impl Answer {
@@ -82,7 +90,7 @@ impl Answer {
             Self::Append(reply, outcome) => reply.send(outcome),
             Self::Advance(reply, outcome) => reply.send(outcome),
             Self::MarkRead(reply, outcome) => reply.send(outcome),
-            Self::SetMembers(reply, outcome) => reply.send(outcome),
+            Self::Done(reply, outcome) => reply.send(outcome),
         }
     }
 
@@ -95,7 +103,7 @@ impl Answer {
             Self::Append(reply, _) => Self::Append(reply, Append::Unknown(error.clone())),
             Self::Advance(reply, _) => Self::Advance(reply, Err(error.clone())),
             Self::MarkRead(reply, _) => Self::MarkRead(reply, Err(error.clone())),
-            Self::SetMembers(reply, _) => Self::SetMembers(reply, Err(error.clone())),
+            Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
         }
     }
 }
@@ -115,6 +123,7 @@ pub(super) struct Writer<D> {
     queue: mpsc::UnboundedReceiver<Command>,
     batch_messages: usize,
     batch_bytes: usize,
+    outbox: OutboxState,
     /// Set by the first failed commit and never cleared: only reopening tells what is on disk.
     failed: Option<StoreError>,
 }
@@ -125,8 +134,9 @@ impl<D: Disk> Writer<D> {
         queue: mpsc::UnboundedReceiver<Command>,
         batch_messages: usize,
         batch_bytes: usize,
+        outbox: OutboxState,
     ) -> Self {
-        Self { disk, queue, batch_messages, batch_bytes, failed: None }
+        Self { disk, queue, batch_messages, batch_bytes, outbox, failed: None }
     }
 
     /// Works until it is told to close or the store is dropped.
@@ -161,16 +171,16 @@ impl<D: Disk> Writer<D> {
         }
         match self.failed.take() {
             Some(error) => Err(error),
-            None => self.disk.sync(),
+            None => self.disk.close(),
         }
     }
 
     /// Adds a command to the batch; hands back the reply channel of a close.
-    fn stage(&self, batch: &mut Batch, command: Command) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+    fn stage(&mut self, batch: &mut Batch, command: Command) -> Option<oneshot::Sender<Result<(), StoreError>>> {
         if let Some(error) = &self.failed {
             return refuse(command, error);
         }
-        let mut stage = Stage { disk: &self.disk, rows: &mut batch.rows };
+        let mut stage = Stage { disk: &self.disk, rows: &mut batch.rows, outbox: &mut self.outbox };
         let (answer, durable, bytes) = match command {
             Command::Append { entry, cost, reply } => {
                 let outcome = stage.append(&entry).unwrap_or_else(Append::NotStored);
@@ -186,8 +196,10 @@ impl<D: Disk> Writer<D> {
                 (Answer::MarkRead(reply, outcome.map(|(positions, _)| positions)), moved, 0)
             }
             Command::SetMembers { conversation, changes, cost, reply } => {
-                (Answer::SetMembers(reply, stage.set_members(&conversation, &changes)), true, cost)
+                (Answer::Done(reply, stage.set_members(&conversation, &changes)), true, cost)
             }
+            // Lost in a crash, an event is told again.
+            Command::Outbox { change, reply } => (Answer::Done(reply, stage.change_outbox(&change)), false, 0),
             Command::Close { reply } => return Some(reply),
         };
         batch.answers.push(answer);
@@ -200,7 +212,10 @@ impl<D: Disk> Writer<D> {
     fn finish(&mut self, batch: Batch) {
         let result = if batch.rows.is_empty() { Ok(()) } else { self.disk.commit(batch.rows, batch.durable) };
         match result {
-            Ok(()) => batch.answers.into_iter().for_each(Answer::send),
+            Ok(()) => {
+                self.outbox.committed();
+                batch.answers.into_iter().for_each(Answer::send);
+            }
             Err(error) => {
                 tracing::error!(%error, "the message store failed to write and refuses further writes");
                 let error = StoreError::Failed(error.to_string().into());
@@ -217,7 +232,7 @@ fn refuse(command: Command, error: &StoreError) -> Option<oneshot::Sender<Result
         Command::Append { reply, .. } => reply.send(Append::NotStored(error.clone())),
         Command::Advance { reply, .. } => reply.send(Err(error.clone())),
         Command::MarkRead { reply, .. } => reply.send(Err(error.clone())),
-        Command::SetMembers { reply, .. } => reply.send(Err(error.clone())),
+        Command::SetMembers { reply, .. } | Command::Outbox { reply, .. } => reply.send(Err(error.clone())),
         Command::Close { reply } => return Some(reply),
     }
     None
