@@ -8,6 +8,8 @@
 
 #[path = "kill9/load.rs"]
 mod load;
+#[path = "common/receiver.rs"]
+mod receiver;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -93,8 +95,14 @@ struct TestServer {
 
 impl TestServer {
     async fn start(listen: &str, data: &Path) -> Self {
+        Self::start_with(listen, data, &[]).await
+    }
+
+    async fn start_with(listen: &str, data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().expect("UTF-8");
-        let mut process = Process::start(env!("CARGO_BIN_EXE_im-server"), &["--listen", listen, "--data", data]);
+        let mut args = vec!["--listen", listen, "--data", data];
+        args.extend(more);
+        let mut process = Process::start(env!("CARGO_BIN_EXE_im-server"), &args);
         let word_after = |line: &str, part: &str| {
             let rest = line.split_once(part).expect("found").1;
             rest.split_whitespace().next().expect("a word").to_string()
@@ -142,6 +150,51 @@ async fn what_was_acked_survives_kill_9_once_and_the_sender_comes_back_by_itself
     let want: Vec<String> = (2..=5).map(|n| format!("alice #{n} alice: message {n}")).collect();
     assert_eq!((lines, code), (want, Some(0)), "each once, in order, and the first not again");
     assert_eq!(alice.end().await.1, Some(0));
+}
+
+/// The receiver refuses every second request, and the server is killed as soon as one was made: before the answer, before the
+/// event is settled, or after.
+#[tokio::test]
+async fn every_stored_message_is_told_to_the_webhook_in_order_through_every_kill_9() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, secret) = (dir.path().join("data"), dir.path().join("secret"));
+    std::fs::write(&secret, receiver::SECRET).expect("written");
+    let mut receiver = receiver::Receiver::start(None).await;
+    let mut requests = 0;
+    receiver.answer(move |_| {
+        requests += 1;
+        (if requests % 2 == 0 { 500 } else { 200 }, None)
+    });
+    let hook = format!("http://127.0.0.1:{}/hook", receiver.port);
+    let more = ["--webhook-url", &hook, "--webhook-secret-file", secret.to_str().expect("UTF-8")];
+    let mut server = TestServer::start_with("127.0.0.1:0", &data, &more).await;
+    let address = server.address.clone();
+    let mut alice = server.client("chat", &format!("tcp://{address}"), "alice", &["--to", "bob"]);
+    alice.line_with("suite").await;
+    let mut told: Vec<receiver::Told> = Vec::new();
+    for round in 1..=5 {
+        for part in 0..3 {
+            alice.say(&format!("message {round}.{part}")).await;
+            alice.line_with(&format!("[stored #{}]", (round - 1) * 3 + part + 1)).await;
+        }
+        told.push(receiver.next().await);
+        server.kill_9().await;
+        server = TestServer::start_with(&address, &data, &more).await;
+        alice.line_with("logged in as alice").await;
+    }
+    while told.last().is_none_or(|told| told.data["seq"] != 15) {
+        told.push(receiver.next().await);
+    }
+    let (mut ids, mut last) = (std::collections::BTreeMap::new(), 0);
+    for event in &told {
+        let seq = event.data["seq"].as_u64().expect("a number");
+        assert_eq!(ids.entry(seq).or_insert_with(|| event.id.clone()), &event.id, "{seq} has one id over all tries");
+        // Again from one that was not settled before the kill, and never past one that was not told.
+        assert!(seq <= last + 1, "{seq} after {last}");
+        last = last.max(seq);
+        assert_eq!(event.data["content"], format!("message {}.{}", (seq - 1) / 3 + 1, (seq - 1) % 3));
+    }
+    assert_eq!(ids.len(), 15, "each stored message was told");
 }
 
 #[tokio::test]
