@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::{FjallConfig, FjallStore, directory::Tables, keys, keys::Table, record};
 use crate::store::{
-    Append, CheckAtOpen, ConversationKey, EntryKind, Head, MemberChange, NewEntry, Positions, Standing, Store,
-    StoreError,
+    Append, CheckAtOpen, ConversationKey, EntryKind, Head, MemberChange, NewEntry, OutboxEvent, Positions, Standing,
+    Store, StoreError,
 };
 
 fn chat() -> ConversationKey {
@@ -135,7 +135,7 @@ const DAMAGES: &[Damage] = &[
         make: |t| insert(t, Table::Log, b"\0\x07ann:bob!".to_vec(), b"x".to_vec()),
         table: Table::Log,
         problem: "the key is damaged",
-        at_open: false,
+        at_open: true,
     },
     Damage {
         what: "an early packet id is gone",
@@ -249,6 +249,23 @@ const DAMAGES: &[Damage] = &[
         problem: "beyond the head",
         at_open: false,
     },
+    Damage {
+        what: "an event is of no entry",
+        make: |t| {
+            let event = OutboxEvent { number: 1, conversation: chat(), seq: 4, message_id: 1, since_ms: 0 };
+            insert(t, Table::Outbox, keys::event(1), record::encode_event(&event));
+        },
+        table: Table::Outbox,
+        problem: "no such entry",
+        at_open: false,
+    },
+    Damage {
+        what: "a dead letter does not decode",
+        make: |t| insert(t, Table::DeadLetters, keys::event(1), vec![1, 2]),
+        table: Table::DeadLetters,
+        problem: "too short",
+        at_open: false,
+    },
 ];
 
 #[tokio::test]
@@ -269,7 +286,8 @@ async fn every_kind_of_damage_is_found_and_named() {
         let opened = FjallStore::open(dir.path(), &FjallConfig::default());
         match opened {
             Err(StoreError::Corrupt(record)) => assert!(*at_open && record.table == table.name(), "{what}: {record}"),
-            opened => assert!(!at_open && opened.is_ok(), "{what}: {opened:?}"),
+            Ok(store) if !at_open => store.close().await.unwrap(),
+            opened => panic!("{what}: {opened:?}"),
         }
         let never = FjallConfig { check: CheckAtOpen::Never, ..FjallConfig::default() };
         FjallStore::open(dir.path(), &never).unwrap().close().await.unwrap();
