@@ -224,9 +224,8 @@ fn webhooks(wanted: &WebhookSettings) -> Result<Webhooks, String> {
     let secrets = std::str::from_utf8(&secrets).map_err(|_| in_file(&WebhookError::Secret))?;
     let mut lines = secrets.lines().filter(|line| !line.trim().is_empty());
     let made = Webhooks::new(&wanted.url, lines.next().unwrap_or_default());
-    let mut webhooks = made.map_err(|error| match error {
-        WebhookError::Secret => in_file(&error),
-        error => format!("webhook_url: {error}"),
+    let mut webhooks = made.map_err(|error| {
+        if matches!(error, WebhookError::Secret) { in_file(&error) } else { format!("webhook_url: {error}") }
     })?;
     for line in lines {
         webhooks = webhooks.also_secret(line).map_err(|error| in_file(&error))?;

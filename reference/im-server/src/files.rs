@@ -1,5 +1,8 @@
 //! The files that an operator names, and the clock. The one place of the command that reads them.
-#![expect(clippy::disallowed_methods, reason = "the command reads what an operator named and the clock, and this is where")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command reads what an operator named and the clock, and this is where"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -19,11 +22,24 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The name and the content of the server's key, for a copy.
-pub(crate) fn server_key_file(data: &Path) -> Result<(String, Vec<u8>), Failure> {
-    im_server::existing_server_key(data)?;
-    let name = "server.key";
-    read(&data.join(name)).map(|key| (name.into(), key))
+/// Who is banned, in the data directory.
+pub(crate) const BANS: &str = "bans.json";
+
+/// What a copy has beside the store, each with its name: the list of the banned, if there is one, and the server's key, if that
+/// is asked for.
+pub(crate) fn beside_the_store(data: &Path, with_key: bool) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let mut files = Vec::new();
+    let bans = data.join(BANS);
+    // It is replaced as a whole, so what is read is one list.
+    if bans.try_exists().is_ok_and(|there| there) {
+        files.push((BANS.into(), read(&bans)?));
+    }
+    if with_key {
+        im_server::existing_server_key(data)?;
+        let name = "server.key";
+        files.push((name.into(), read(&data.join(name))?));
+    }
+    Ok(files)
 }
 
 impl From<KeyFileError> for Failure {

@@ -94,8 +94,7 @@ pub(crate) async fn work(store: &FjallStore, data: &Path, request: &Request) -> 
             Err(error) => Outcome::failed(&error),
         },
         Request::Backup { to, with_key } => {
-            let files = if *with_key { files::server_key_file(data).map(|file| vec![file]) } else { Ok(Vec::new()) };
-            let files = match files {
+            let files = match files::beside_the_store(data, *with_key) {
                 Ok(files) => files,
                 Err(Failure { message, .. }) => return Outcome { lines: vec![message], code: 1 },
             };

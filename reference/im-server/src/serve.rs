@@ -13,11 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
-use crate::Failure;
 use crate::check::{Pem, Prepared, how_to_verify, prepare, read_tls, which_file};
 use crate::cli::ServeArgs;
 use crate::control::Control;
 use crate::settings::Settings;
+use crate::{Failure, files};
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let prepared = prepare(args)?;
@@ -65,17 +65,18 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         .as_ref()
         .map(|wanted| OutboxConfig { kinds: wanted.kinds.clone(), max_waiting: wanted.max_waiting });
     let config = FjallConfig { check: settings.store_check, outbox, ..FjallConfig::default() };
-    let store = Arc::new(FjallStore::open(&settings.data, &config).map_err(|error| match error {
-        StoreError::Corrupt(_) => {
+    let store = Arc::new(FjallStore::open(&settings.data, &config).map_err(|error| {
+        if matches!(error, StoreError::Corrupt(_)) {
             Failure::damaged(format!("{error}. To serve what is good meanwhile: --store-check never"))
+        } else {
+            Failure::run(error.to_string())
         }
-        error => Failure::run(error.to_string()),
     })?);
     // Serving counts more than being asked for a backup.
     let control = Control::open(&settings.data, &store).inspect_err(
         |error| tracing::error!(%error, "there is no control socket; backup and verify need this server stopped"),
     );
-    let bans = FileBans::open(&settings.data.join("bans.json")).map_err(|error| Failure::run(error.to_string()))?;
+    let bans = FileBans::open(&settings.data.join(files::BANS)).map_err(|error| Failure::run(error.to_string()))?;
     let mut builder = Server::builder(store.clone(), authenticator, key)
         .service_keys(service_keys)
         .broadcasts(settings.channels.iter().cloned())

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::process::{command, output, start, terminate};
 use common::{Peer, within};
 use im_server::store::{
-    Append, ConversationKey, EntryKind, FjallConfig, FjallStore, NewEntry, Outbox, OutboxConfig, Store, StoreError,
+    Append, Ban, Bans, ConversationKey, EntryKind, FileBans, FjallConfig, FjallStore, NewEntry, Outbox, OutboxConfig,
+    Store, StoreError,
 };
 
 fn chat(n: u64) -> ConversationKey {
@@ -101,6 +102,9 @@ async fn a_copy_has_what_was_stored_before_it_began_and_is_sound_while_appends_g
 async fn the_running_server_makes_the_copy_and_it_serves_as_a_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    let ban = Ban { reason: "spam".into(), until_ms: None, since_ms: 1, by: "desk".into() };
+    std::fs::create_dir(&data).unwrap();
+    FileBans::open(&data.join("bans.json")).unwrap().set("mallory", Some(ban.clone())).await.unwrap();
     let mut running = start(command(&data)).await;
     let mut alice = Peer::offline(running.key, "alice", "phone", "");
     alice.connect_tcp(running.address).await;
@@ -132,6 +136,10 @@ async fn the_running_server_makes_the_copy_and_it_serves_as_a_data_directory() {
     let (code, told) = ask(&["backup", "--to", alone.to_str().unwrap()]).await;
     assert!(code == Some(0) && !alone.join("server.key").exists() && alone.join("store.clean").exists(), "{told}");
 
+    for copied in [&copy, &alone] {
+        let bans = FileBans::open(&copied.join("bans.json")).unwrap();
+        assert_eq!(bans.get("mallory").await.unwrap(), Some(ban.clone()));
+    }
     let restored = start(command(&copy)).await;
     assert_eq!(restored.key, running.key);
     let mut bob = Peer::offline(restored.key, "bob", "phone", "");

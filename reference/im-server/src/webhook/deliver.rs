@@ -168,7 +168,7 @@ impl<'a> Delivery<'a> {
                     );
                 }
                 Err(error) => {
-                    tracing::error!(%error, "an event could not be given up; it is tried again after a restart")
+                    tracing::error!(%error, "an event could not be given up; it is tried again after a restart");
                 }
             }
             self.lanes.done(&event.conversation);

@@ -324,8 +324,10 @@ fn missing_before(key: &[u8]) -> StoreError {
 
 /// The engine finds damage too, by its checksums, and does not say where.
 fn in_table(table: Table, error: ::fjall::Error) -> StoreError {
-    match directory::engine(error) {
-        StoreError::Engine(why) => StoreError::Engine(format!("in the table {}: {why}", table.name()).into()),
-        other => other,
+    let error = directory::engine(error);
+    if let StoreError::Engine(why) = error {
+        StoreError::Engine(format!("in the table {}: {why}", table.name()).into())
+    } else {
+        error
     }
 }

@@ -188,7 +188,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a recalled message has its content",
         make: |t| {
-            insert(t, Table::Log, keys::log(&chat(), 2), record::encode_new(&entry(2, EntryKind::Message), false))
+            insert(t, Table::Log, keys::log(&chat(), 2), record::encode_new(&entry(2, EntryKind::Message), false));
         },
         table: Table::Log,
         problem: "not erased",
