@@ -159,10 +159,12 @@ pub struct Committed<'a> {
 
 /// Is told of each entry of a log once it is durable, in the order of the conversation. Messages to rooms are in no log.
 ///
-/// The sender has its answer only after the hook, and everybody else gets the message without waiting for it. So whatever
-/// was acked was told, also over a crash: a sender without an answer asks again, and the hook is then told with
-/// [`again`](Committed::again). What waits is bounded by what sessions may have on its way. A hook that fails or takes longer
-/// than [`ServerBuilder::hook_timeout`](crate::ServerBuilder::hook_timeout) is counted and logged, and the entry stays stored.
+/// The sender has its answer only after the hook, and everybody else gets the message without waiting for it. So the hook was
+/// called for whatever was acked, also over a crash: a sender without an answer asks again, and the hook is then called with
+/// [`again`](Committed::again). What waits is bounded by what sessions may have on their way. A hook that fails or takes longer
+/// than [`ServerBuilder::hook_timeout`](crate::ServerBuilder::hook_timeout) is counted and logged; the entry stays stored and is
+/// acked. What must not be missed belongs into a [`Store`](crate::store::Store) of your own or a
+/// [webhook](crate::Webhooks).
 ///
 /// ```
 /// use futures_util::future::BoxFuture;
