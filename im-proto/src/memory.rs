@@ -3,7 +3,7 @@
 use im_serial::Body;
 
 use crate::config::{ClientConfig, MAX_NAME_LEN, ServerConfig};
-use crate::connection::{Client, ClientEvent, Connection, Server, ServerEvent};
+use crate::connection::{Client, ClientEvent, Connection, Live, Server, ServerEvent};
 use crate::link::bundle;
 
 /// Keys and messages of a handshake with ML-KEM-768, and a ticket or two.
@@ -61,7 +61,7 @@ impl ServerConfig {
     /// ```
     pub const fn memory_max(&self) -> usize {
         sum([
-            size_of::<Connection<Server>>() + HANDSHAKE,
+            size_of::<Connection<Server>>() + size_of::<Live>() + HANDSHAKE,
             // One packet becomes events before the next is taken.
             queue(self.max_body as usize),
             bundle::MAX_ITEMS * (ROOM * size_of::<ServerEvent>() + 2 * MAX_NAME_LEN),

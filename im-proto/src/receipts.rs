@@ -154,15 +154,11 @@ impl Receipts {
         }
     }
 
-    /// Forgets what was told, so that it may be told again, and gives back memory that is not in use.
-    pub(crate) fn rest(&mut self) {
+    /// Forgets what was told, so that it may be told again, and gives back memory that is not in use. Whether nothing waits.
+    pub(crate) fn rest(&mut self) -> bool {
         self.told.clear();
         self.order.shrink_to_fit();
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.pending.clear();
-        self.order.clear();
+        self.is_empty()
     }
 }
 

@@ -302,11 +302,12 @@ impl Requests {
         self.own.iter().map(|own| own.due).chain(self.asked.iter().map(|asked| asked.due)).min()
     }
 
-    /// Gives back memory that is not in use.
-    pub(crate) fn rest(&mut self) {
+    /// Gives back memory that is not in use. Whether no request is open and no refusal waits.
+    pub(crate) fn rest(&mut self) -> bool {
         self.own.shrink_to_fit();
         self.asked.shrink_to_fit();
         self.queue.shrink_to_fit();
+        self.own.is_empty() && self.asked.is_empty() && self.queue.is_empty()
     }
 
     /// Forgets everything; own requests that have no answer.

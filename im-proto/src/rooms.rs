@@ -267,10 +267,11 @@ impl Rooms {
         Some(post)
     }
 
-    /// Gives back memory that is not in use.
-    pub(crate) fn rest(&mut self) {
+    /// Gives back memory that is not in use. Whether the connection is in no room and asks for none.
+    pub(crate) fn rest(&mut self) -> bool {
         self.asked.shrink_to_fit();
         self.queue.shrink_to_fit();
+        self.joined.is_empty() && self.asked.is_empty()
     }
 
     /// Forgets everything; the rooms that the connection was in.

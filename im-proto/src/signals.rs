@@ -179,9 +179,10 @@ impl Dropping {
         }
     }
 
-    /// Gives back memory that is not in use.
-    pub(crate) fn rest(&mut self) {
+    /// Gives back memory that is not in use. Whether nothing waits.
+    pub(crate) fn rest(&mut self) -> bool {
         self.queue.shrink_to_fit();
+        self.is_empty()
     }
 
     /// Forgets everything; how many there were.

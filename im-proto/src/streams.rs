@@ -265,10 +265,13 @@ impl Outgoings {
         }
     }
 
-    /// Gives back memory that is not in use.
-    pub(crate) fn rest(&mut self) {
+    /// Forgets those that ended: a refusal of one would have come by now. Gives back memory that is not in use. Whether none is
+    /// open.
+    pub(crate) fn rest(&mut self) -> bool {
+        self.ended.clear();
         self.order.shrink_to_fit();
         self.ended.shrink_to_fit();
+        self.streams.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -310,6 +313,10 @@ impl Incomings {
 
     pub(crate) fn is_full(&self) -> bool {
         self.streams.len() >= self.max_open
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.streams.is_empty()
     }
 
     pub(crate) fn open(&mut self, id: u64) {

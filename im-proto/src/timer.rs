@@ -22,20 +22,25 @@ impl Timer {
     const ALL: [Self; 5] = [Self::Login, Self::Ping, Self::Idle, Self::Retry, Self::Linger];
 }
 
+/// A moment that never comes: the timer is not armed.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
 /// The armed timers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Timers {
-    at: [Option<Instant>; Timer::ALL.len()],
+    at: [Instant; Timer::ALL.len()],
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { at: [NEVER; Timer::ALL.len()] }
+    }
 }
 
 impl Timers {
-    fn slot(&mut self, timer: Timer) -> Option<&mut Option<Instant>> {
-        self.at.get_mut(timer as usize)
-    }
-
     pub(crate) fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        if let Some(slot) = self.slot(timer) {
-            *slot = at;
+        if let Some(slot) = self.at.get_mut(timer as usize) {
+            *slot = at.unwrap_or(NEVER);
         }
     }
 
@@ -45,7 +50,7 @@ impl Timers {
 
     /// The earliest armed timer.
     pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
-        let armed = Timer::ALL.iter().zip(self.at).filter_map(|(timer, at)| at.map(|at| (at, *timer)));
+        let armed = Timer::ALL.iter().zip(self.at).map(|(timer, at)| (at, *timer)).filter(|(at, _)| *at < NEVER);
         armed.min_by_key(|(at, timer)| (*at, *timer as usize))
     }
 

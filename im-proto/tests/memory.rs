@@ -1,8 +1,10 @@
 //! The formula of a connection's memory, and what a message costs, by a counting allocator.
 
+use std::sync::Arc;
+
 use allocation_counter::measure;
 use im_proto::*;
-use im_sim::{Pair, configs};
+use im_sim::{Pair, configs, entropy};
 
 fn name(n: usize) -> String {
     format!("{n:0128}")
@@ -150,4 +152,45 @@ fn a_message_and_its_answer_allocate_content_and_names_and_nothing_that_grows() 
         while pair.client.poll_transmit(pair.now, &mut packet, usize::MAX).is_some() {}
     });
     assert_eq!(sending.count_total, 2, "the message itself");
+}
+
+/// A server's connection that had traffic of every kind, and then a heartbeat with nothing to say.
+#[test]
+fn an_idle_connection_of_a_server_takes_two_kibibytes() {
+    let (client, server) = configs();
+    let (room, bob) = (Conversation::room("show"), Conversation::private("bob"));
+    // What connections share is not one's own.
+    let server = Arc::new(server);
+    let mut pair = Pair::new(client, configs().1);
+    pair.server = Connection::server(Arc::clone(&server), entropy(2), pair.now).unwrap();
+    pair.login();
+    pair.client.join_room(&room).unwrap();
+    pair.client.signal(Signal::Typing { conversation: bob.clone(), on: true }).unwrap();
+    pair.client.send(pair.now, Message::text("bob", "hello")).unwrap();
+    pair.settle();
+    for event in std::mem::take(&mut pair.server_events) {
+        if let ServerEvent::RoomJoin { packet_id, .. } = event {
+            pair.server.accept_join(packet_id).unwrap();
+        } else if let ServerEvent::Message(message) = event {
+            pair.server.stored(message.packet_id, &bob, 1, 1, 0, false).unwrap();
+        }
+    }
+    pair.settle();
+    pair.server.read_by(&bob, "bob", 0, 1);
+    pair.server.room_message(RoomPost::new(&room, "bob", 1, 2, 1, vec![7; 200]).unwrap()).unwrap();
+    pair.settle();
+    pair.client.leave_room(&room).unwrap();
+    pair.settle();
+    for _ in 0..2 {
+        let (at, _) = pair.client.poll_timeout().expect("a heartbeat");
+        pair.now = at;
+        pair.client.handle_timeout(at);
+        pair.settle();
+    }
+    let Pair { client, server: connection, .. } = pair;
+    let heap = measure(|| drop(connection)).bytes_current.unsigned_abs() as usize;
+    drop(client);
+    let all = size_of::<Connection<Server>>() + heap;
+    println!("{all} bytes, {heap} of them allocated");
+    assert!(all <= 2048, "{all} bytes, {heap} of them allocated");
 }

@@ -29,6 +29,7 @@ use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
 pub use client::{Client, ClientEvent, Delivery};
+pub(crate) use server::Live;
 pub use server::{LoginRequest, ResumedLogin, Server, ServerEvent, Submission};
 
 /// Where a connection stands.

@@ -4,7 +4,7 @@ mod login;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,6 +16,7 @@ use im_serial::Body;
 use im_serial::body::{Conversation, Delivered, Request as RequestBody, RoomJoin, RoomLeave, Stored};
 
 pub use self::event::{ServerEvent, Submission};
+pub(crate) use self::live::Live;
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
 use super::{Connection, State, requests, turns};
@@ -26,16 +27,13 @@ use crate::error::{AnswerError, ConnectError, Error};
 use crate::feed::{Feed, FeedItem, Question, has_positions};
 use crate::link::{Arrival, Link, Opened, Taken};
 use crate::outbox::PacketId;
-use crate::receipts::{Positions, Receipts};
 use crate::requests::{RequestEvent, Requests};
 use crate::resume::ResumeRequest;
-use crate::rooms::Rooms;
-use crate::signals::Dropping;
-use crate::streams::{Incomings, Outgoings};
 use crate::time::Instant;
 use crate::timer::Timer;
 
 mod event;
+mod live;
 mod receipts;
 mod rooms;
 mod signals;
@@ -62,24 +60,13 @@ pub struct Server {
     login_pending: bool,
     receive_max: u32,
     feed: Feed,
-    receipts: Receipts,
-    signals: Dropping,
-    rooms: Rooms,
-    streams_in: Incomings,
-    streams_out: Outgoings,
-    requests: Requests,
+    live: Option<Box<Live>>,
     /// The packet id of the latest request.
     latest_request: u64,
     /// Packets that were transmitted since the last one of a room.
     since_room: u8,
-    /// Users whose presence this device wants to be told of.
-    watched: BTreeSet<String>,
-    /// Signals that may still be refused, and whom they watch.
-    refusable: VecDeque<(u64, Option<String>)>,
     /// What the client may cost, once it is logged in.
     budgets: Option<Box<Budgets>>,
-    /// What the client said that it read.
-    reads: Positions<Conversation>,
     /// Messages that wait for their answer.
     unanswered: u32,
     answers: VecDeque<(u64, Body)>,
@@ -104,12 +91,6 @@ impl Connection<Server> {
         let link = Link::await_hello(&config, arrival, entropy, now)?;
         let max_body = config.max_body;
         let login_timeout = config.login_timeout;
-        let (receipts, reads) = (Receipts::new(config.receipts_max), Positions::new(config.max_conversations));
-        let signals = Dropping::new(config.signal_bytes);
-        let rooms = Rooms::new(config.rooms_max, config.room_bytes);
-        let streams_in = Incomings::new(config.streams_max);
-        let streams_out = Outgoings::new(config.streams_max, config.stream_bytes, config.max_content);
-        let requests = Requests::new(config.requests_max, config.request_bytes);
         let role = Server {
             config,
             client_key: None,
@@ -119,18 +100,10 @@ impl Connection<Server> {
             resume: None,
             device: String::new(),
             identity: None,
-            receipts,
-            signals,
-            rooms,
-            streams_in,
-            streams_out,
-            requests,
+            live: None,
             latest_request: 0,
             since_room: 0,
-            watched: BTreeSet::new(),
-            refusable: VecDeque::new(),
             budgets: None,
-            reads,
             login_pending: false,
             receive_max: 0,
             feed: Feed::new(0, 1),
@@ -267,16 +240,17 @@ const BEFORE_ROOM: u8 = 4;
 impl Server {
     /// Whose turn it is: the next lane after the last one that has something.
     fn lane(&self) -> Option<Lane> {
-        let room = (!self.rooms.is_empty()).then_some(Lane::Rooms);
+        let Some(live) = self.live.as_deref() else { return self.feed.next().map(|_| Lane::Feed) };
+        let room = (!live.rooms.is_empty()).then_some(Lane::Rooms);
         if room.is_some() && self.since_room >= BEFORE_ROOM {
             return room;
         }
         let own = turns::next(&Lane::ALL, self.last, |lane| match lane {
             Lane::Feed => self.feed.next().is_some(),
-            Lane::Receipts => !self.receipts.is_empty(),
-            Lane::Signals => !self.signals.is_empty(),
-            Lane::Streams => !self.streams_out.is_empty(),
-            Lane::Requests => !self.requests.is_empty(),
+            Lane::Receipts => !live.receipts.is_empty(),
+            Lane::Signals => !live.signals.is_empty(),
+            Lane::Streams => !live.streams_out.is_empty(),
+            Lane::Requests => !live.requests.is_empty(),
             Lane::Rooms => false,
         });
         own.or(room)
@@ -330,7 +304,7 @@ impl Machine for Server {
     }
 
     fn requests(&mut self) -> &mut Requests {
-        &mut self.requests
+        &mut self.live().requests
     }
 
     fn request_id(&mut self) -> PacketId {
@@ -485,16 +459,21 @@ impl Machine for Server {
         if state != State::Online {
             return None;
         }
-        let body = match self.lane()? {
-            Lane::Feed => Cow::Borrowed(self.feed.next()?),
-            Lane::Receipts => Cow::Owned(self.receipts.next()?),
-            Lane::Signals => Cow::Borrowed(self.signals.next()?.1),
-            Lane::Streams => Cow::Owned(self.streams_out.next()?.1),
+        let lane = self.lane()?;
+        if lane == Lane::Feed {
+            return self.feed.next().map(|body| (0, Cow::Borrowed(body)));
+        }
+        let live = self.live.as_deref()?;
+        let body = match lane {
+            Lane::Feed => return None,
+            Lane::Receipts => Cow::Owned(live.receipts.next()?),
+            Lane::Signals => Cow::Borrowed(live.signals.next()?.1),
+            Lane::Streams => Cow::Owned(live.streams_out.next()?.1),
             Lane::Requests => {
-                let (id, body) = self.requests.next()?;
+                let (id, body) = live.requests.next()?;
                 return Some((id, Cow::Borrowed(body)));
             }
-            Lane::Rooms => self.rooms.next()?,
+            Lane::Rooms => live.rooms.next()?,
         };
         Some((0, body))
     }
@@ -503,12 +482,12 @@ impl Machine for Server {
         let Some(lane) = self.lane() else { return };
         match lane {
             Lane::Feed => self.feed.transmitted(),
-            Lane::Receipts => self.receipts.sent(),
-            Lane::Signals => self.signals.pop(),
-            Lane::Streams => self.streams_out.sent(),
-            Lane::Requests => self.requests.sent(),
+            Lane::Receipts => self.live().receipts.sent(),
+            Lane::Signals => self.live().signals.pop(),
+            Lane::Streams => self.live().streams_out.sent(),
+            Lane::Requests => self.live().requests.sent(),
             Lane::Rooms => {
-                self.rooms.sent();
+                self.live().rooms.sent();
                 self.since_room = 0;
                 return;
             }
@@ -538,31 +517,25 @@ impl Machine for Server {
     }
 
     fn retry_at(&self, _now: Instant) -> Option<Instant> {
-        self.requests.due()
+        self.live.as_deref()?.requests.due()
     }
 
     fn on_closed(&mut self, events: &mut VecDeque<ServerEvent>, _closed: &Closed) {
-        requests::lost(self, events);
-        self.streams_lost(events);
-        events.extend(self.rooms.clear().map(|room| ServerEvent::RoomLeft { room }));
+        if self.live.is_some() {
+            requests::lost(self, events);
+            self.streams_lost(events);
+        }
+        if let Some(mut live) = self.live.take() {
+            events.extend(live.rooms.clear().map(|room| ServerEvent::RoomLeft { room }));
+        }
         (self.claims, self.resumption, self.identity) = (None, None, None);
         self.login_pending = false;
         self.answers.clear();
-        self.receipts.clear();
-        self.signals.clear();
-        self.watched.clear();
-        self.refusable.clear();
     }
 
     fn rest(&mut self) {
         self.answers.shrink_to_fit();
-        self.refusable.shrink_to_fit();
-        self.signals.rest();
-        self.rooms.rest();
-        self.streams_out.rest();
-        self.requests.rest();
-        self.receipts.rest();
-        self.reads.clear();
+        self.rest_live();
         self.feed.rest();
     }
 }

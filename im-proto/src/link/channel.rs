@@ -25,7 +25,8 @@ pub(crate) struct Channel {
     format: Arc<dyn Format>,
     /// What the peer accepts.
     outgoing: Limits,
-    body_limits: im_serial::Limits,
+    /// What this side accepts, bytes.
+    max_body: u32,
     padding: Padding,
     updates: KeyUpdates,
     /// When the sealer's key came into use.
@@ -80,7 +81,7 @@ impl Channel {
             opener,
             format,
             outgoing: Limits::new(peer_max_body),
-            body_limits: im_serial::Limits::new(max_body as usize),
+            max_body,
             padding,
             updates: KeyUpdates::default(),
             key_since: now,
@@ -243,7 +244,7 @@ impl Channel {
         let Some(kind) = Kind::from_code(kind) else {
             return Err(Error::Unexpected { got: MessageType(kind), state });
         };
-        Ok(self.format.decode(kind, body, &self.body_limits)?)
+        Ok(self.format.decode(kind, body, &im_serial::Limits::new(self.max_body as usize))?)
     }
 
     /// The largest body that the peer accepts, in bytes.

@@ -32,7 +32,7 @@ impl Connection<Server> {
         // Of a log that this one took the place of, and late.
         let other = self.role.feed.epoch(conversation).is_some_and(|known| known != up_to.epoch);
         let whose = || (conversation.clone(), user.into(), what);
-        if self.core.state == State::Online && !other && self.role.receipts.push(whose(), up_to) {
+        if self.core.state == State::Online && !other && self.role.live().receipts.push(whose(), up_to) {
             self.core.stats.dropped_receipts += 1;
         }
     }
@@ -44,7 +44,7 @@ impl Server {
         check_position(&conversation)?;
         // The client was told the epoch of the log, so this crossed it on the way.
         let other = self.feed.epoch(&conversation).is_some_and(|known| known != epoch);
-        if !other && self.reads.grow(&conversation, UpTo { epoch, seq: up_to }) {
+        if !other && self.live().reads.grow(&conversation, UpTo { epoch, seq: up_to }) {
             events.push_back(ServerEvent::Read { conversation, up_to, epoch });
         }
         Ok(())

@@ -22,7 +22,7 @@ impl Connection<Server> {
     /// [`remove_from_room`](Self::remove_from_room) ends it.
     pub fn accept_join(&mut self, packet_id: PacketId) -> Result<(), AnswerError> {
         let room = self.take_join(packet_id)?;
-        self.role.rooms.enter(room.clone());
+        self.role.live().rooms.enter(room.clone());
         self.role.answers.push_back((packet_id.0, RoomJoined { room }.into()));
         Ok(())
     }
@@ -41,7 +41,7 @@ impl Connection<Server> {
     }
 
     fn take_join(&mut self, packet_id: PacketId) -> Result<Conversation, AnswerError> {
-        match self.role.rooms.take_asked(packet_id.0) {
+        match self.role.live().rooms.take_asked(packet_id.0) {
             Some(room) => self.take_answer().map(|()| room),
             None if matches!(self.core.state, State::Online | State::Closing) => Err(AnswerError::NotAsked),
             None => Err(AnswerError::State(self.core.state)),
@@ -51,7 +51,7 @@ impl Connection<Server> {
     /// Takes the connection out of a room and tells the client why; `reason` is for people. What waits of the room is gone.
     /// Whether it was in.
     pub fn remove_from_room(&mut self, room: &Conversation, exit: RoomExit, reason: &str) -> bool {
-        let was_in = self.role.rooms.leave(room);
+        let was_in = self.role.live().rooms.leave(room);
         if was_in {
             let left = RoomLeft { room: room.clone(), exit: exit.0, reason: cut_reason(reason.into()) };
             self.role.answers.push_back((0, left.into()));
@@ -61,12 +61,12 @@ impl Connection<Server> {
 
     /// Whether this connection is in the room.
     pub fn is_in_room(&self, room: &Conversation) -> bool {
-        self.role.rooms.contains(room)
+        self.role.live.as_ref().is_some_and(|live| live.rooms.contains(room))
     }
 
     /// The rooms that this connection is in, at most `rooms_max`.
     pub fn rooms(&self) -> impl Iterator<Item = &Conversation> {
-        self.role.rooms.joined()
+        self.role.live.iter().flat_map(|live| live.rooms.joined())
     }
 
     /// A message for this device, if it is in the room. It waits behind answers and takes turns with what else there is to
@@ -81,14 +81,14 @@ impl Connection<Server> {
         if post.len() > max {
             return Err(PostError::TooLarge { len: post.len(), max });
         }
-        self.core.stats.dropped_room_messages += self.role.rooms.push(post).ok_or(PostError::NotIn)?;
+        self.core.stats.dropped_room_messages += self.role.live().rooms.push(post).ok_or(PostError::NotIn)?;
         Ok(())
     }
 
     /// So many messages of a room went before they came to this connection, because its task had too many waiting: the next
     /// one of the room tells the client, as for those that the connection itself drops.
     pub fn lost_in_room(&mut self, room: &Conversation, count: u64) {
-        if self.role.rooms.lost(room, count) {
+        if self.role.live().rooms.lost(room, count) {
             self.core.stats.dropped_room_messages = self.core.stats.dropped_room_messages.saturating_add(count);
         }
     }
@@ -117,7 +117,7 @@ impl Server {
         if !is_room(room) {
             return Err(refusal(RefusalCode::INVALID, "only a room (kind 3) with a valid name can be joined"));
         }
-        match self.rooms.join(id, room) {
+        match self.live().rooms.join(id, room) {
             Join::Ask => Ok(true),
             Join::Joined => Ok(false),
             Join::Asked => Err(refusal(RefusalCode::INVALID, "this join is asked for already: wait for its answer")),
@@ -130,7 +130,7 @@ impl Server {
 
     pub(super) fn room_leave(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, room: Conversation) {
         // Leaving costs nothing: who is in paid for the join.
-        if self.rooms.leave(&room) {
+        if self.live().rooms.leave(&room) {
             let left = RoomLeft { room: room.clone(), exit: RoomExit::LEFT.0, ..RoomLeft::default() };
             self.answers.push_back((id, left.into()));
             events.push_back(ServerEvent::RoomLeft { room });

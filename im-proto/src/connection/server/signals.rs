@@ -32,11 +32,11 @@ impl Connection<Server> {
             return;
         }
         if let PeerSignal::Presence { user, .. } = &signal
-            && !self.role.watched.contains(user)
+            && !self.role.watches(user)
         {
             return;
         }
-        self.core.stats.dropped_signals += self.role.signals.push(0, signal.into_body());
+        self.core.stats.dropped_signals += self.role.live().signals.push(0, signal.into_body());
     }
 
     /// Answers a call signal with what [`CallServer`](call::CallServer) said; the effects are the caller's to carry out.
@@ -66,9 +66,10 @@ impl Connection<Server> {
                 return Err(AnswerError::State(state));
             }
         }
-        let at = self.role.refusable.iter().position(|(id, _)| *id == packet_id.0).ok_or(AnswerError::NotAsked)?;
-        if let Some((_, Some(user))) = self.role.refusable.remove(at) {
-            self.role.watched.remove(&user);
+        let at =
+            self.role.live().refusable.iter().position(|(id, _)| *id == packet_id.0).ok_or(AnswerError::NotAsked)?;
+        if let Some((_, Some(user))) = self.role.live().refusable.remove(at) {
+            self.role.live().watched.remove(&user);
         }
         self.role.refuse_for(packet_id.0, code, reason, retry_after);
         Ok(())
@@ -76,11 +77,15 @@ impl Connection<Server> {
 
     /// Whether this device wants to be told of the presence of `user`.
     pub fn watches(&self, user: &str) -> bool {
-        self.role.watched.contains(user)
+        self.role.watches(user)
     }
 }
 
 impl Server {
+    fn watches(&self, user: &str) -> bool {
+        self.live.as_ref().is_some_and(|live| live.watched.contains(user))
+    }
+
     pub(super) fn typing(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, body: Typing) {
         let Typing { conversation, on, .. } = body;
         let fits = matches!(conversation.known_kind(), Some(ConversationKind::Private | ConversationKind::Group))
@@ -105,7 +110,7 @@ impl Server {
 
     pub(super) fn watch(&mut self, events: &mut VecDeque<ServerEvent>, now: Instant, id: u64, body: Watch) {
         let Watch { user, on } = body;
-        let full = on && !self.watched.contains(&user) && self.watched.len() >= self.config.watch_max as usize;
+        let full = on && !self.watches(&user) && self.live().watched.len() >= self.config.watch_max as usize;
         let check = if !valid_name(&user) {
             Err(refusal(RefusalCode::INVALID, "the user to watch is not a valid name"))
         } else if full {
@@ -136,11 +141,11 @@ impl Server {
         };
         let watched = match &signal {
             Signal::Watch { user, on: true } => {
-                self.watched.insert(user.clone());
+                self.live().watched.insert(user.clone());
                 Some(user.clone())
             }
             Signal::Watch { user, on: false } => {
-                self.watched.remove(user);
+                self.live().watched.remove(user);
                 None
             }
             Signal::Typing { .. } | Signal::Presence(_) | Signal::Call { .. } => None,
@@ -148,9 +153,9 @@ impl Server {
         if matches!(signal, Signal::Call { .. }) {
             self.unanswered = self.unanswered.saturating_add(1);
         } else {
-            self.refusable.push_back((id, watched));
-            if self.refusable.len() > MAX_REFUSABLE {
-                self.refusable.pop_front();
+            self.live().refusable.push_back((id, watched));
+            if self.live().refusable.len() > MAX_REFUSABLE {
+                self.live().refusable.pop_front();
             }
         }
         events.push_back(ServerEvent::Signal { packet_id: PacketId(id), signal });

@@ -38,7 +38,7 @@ impl Connection<Server> {
         if stream.0 == 0 || !valid_name(&conversation.id) || !valid_name(from) {
             return Err(StreamError::Invalid);
         }
-        self.role.streams_out.open(stream.0, conversation.clone(), from.into(), content_type)
+        self.role.live().streams_out.open(stream.0, conversation.clone(), from.into(), content_type)
     }
 
     /// The next piece. Pieces that wait for transmission become one. Where `stream_bytes` wait already the stream is broken off
@@ -48,8 +48,8 @@ impl Connection<Server> {
     /// # Errors
     /// [`StreamError::NotOpen`] where the stream is not open on this connection.
     pub fn extend_stream(&mut self, stream: StreamId, piece: &[u8]) -> Result<(), StreamError> {
-        if !self.role.streams_out.push(stream.0, piece)? {
-            self.role.streams_out.break_off(stream.0, piece);
+        if !self.role.live().streams_out.push(stream.0, piece)? {
+            self.role.live().streams_out.break_off(stream.0, piece);
             self.core.stats.broken_streams += 1;
         }
         Ok(())
@@ -60,7 +60,7 @@ impl Connection<Server> {
     /// # Errors
     /// [`StreamError::NotOpen`] as for a piece.
     pub fn end_stream(&mut self, stream: StreamId, outcome: StreamOutcome) -> Result<(), StreamError> {
-        self.role.streams_out.end(stream.0, outcome)
+        self.role.live().streams_out.end(stream.0, outcome)
     }
 
     /// This client's own stream is not wanted, or no more: nothing more of it is an event.
@@ -74,7 +74,7 @@ impl Connection<Server> {
         reason: &str,
         retry_after: Option<Duration>,
     ) -> Result<(), AnswerError> {
-        if !self.role.streams_in.forget(stream.0) {
+        if !self.role.live().streams_in.forget(stream.0) {
             return Err(AnswerError::NotAsked);
         }
         self.role.refuse_for(stream.0, code, reason, retry_after);
@@ -91,18 +91,18 @@ impl Server {
         if let Err((code, reason)) = self.check_open(id, stream, &conversation) {
             return self.refuse(id, code, &reason, false);
         }
-        self.streams_in.open(stream);
+        self.live().streams_in.open(stream);
         events.push_back(ServerEvent::StreamOpened { stream: PacketId(stream), conversation, content_type });
     }
 
-    fn check_open(&self, id: u64, stream: u64, conversation: &Conversation) -> Result<(), Refusal> {
+    fn check_open(&mut self, id: u64, stream: u64, conversation: &Conversation) -> Result<(), Refusal> {
         check_target(conversation)?;
-        if id == 0 || id != stream || self.streams_in.contains(stream) {
+        if id == 0 || id != stream || self.live().streams_in.contains(stream) {
             let reason =
                 "a client's stream is named by the packet id of its first packet: not zero, and not one that is open";
             return Err(refusal(RefusalCode::INVALID, reason));
         }
-        if self.streams_in.is_full() {
+        if self.live().streams_in.is_full() {
             let max = self.config.streams_max;
             return Err((
                 RefusalCode::TOO_MANY,
@@ -121,12 +121,12 @@ impl Server {
     ) {
         let StreamDelta { stream, offset, content } = body;
         // Of a stream that was refused more may be under way. It costs, and is not answered again.
-        let known = self.streams_in.contains(stream);
+        let known = self.live().streams_in.contains(stream);
         let bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
         if !self.spend_or_drop(now, stream, known, Operation::Delta { bytes }) {
             return self.break_off(events, stream, AbortReason::Limit);
         }
-        let checked = match self.streams_in.piece(stream, offset, content.len()) {
+        let checked = match self.live().streams_in.piece(stream, offset, content.len()) {
             Piece::Unknown => {
                 core.stats.dropped_deltas += 1;
                 return;
@@ -158,7 +158,7 @@ impl Server {
 
     /// The stream is over for the application.
     fn break_off(&mut self, events: &mut VecDeque<ServerEvent>, stream: u64, reason: AbortReason) {
-        if self.streams_in.forget(stream) {
+        if self.live().streams_in.forget(stream) {
             let outcome = StreamOutcome::Aborted(reason);
             events.push_back(ServerEvent::StreamEnded { stream: PacketId(stream), outcome });
         }
@@ -166,7 +166,7 @@ impl Server {
 
     pub(super) fn stream_end(&mut self, events: &mut VecDeque<ServerEvent>, body: &StreamEnd) {
         let StreamEnd { stream, len, aborted, .. } = *body;
-        match self.streams_in.end(stream, len) {
+        match self.live().streams_in.end(stream, len) {
             None => {}
             Some(false) => {
                 // Where the message stands is the log's to say.
@@ -183,8 +183,10 @@ impl Server {
 
     /// What the end of the connection makes of the client's streams.
     pub(super) fn streams_lost(&mut self, events: &mut VecDeque<ServerEvent>) {
-        self.streams_out.clear();
+        self.live().streams_out.clear();
         let outcome = StreamOutcome::Aborted(AbortReason::Lost);
-        events.extend(self.streams_in.clear().map(|id| ServerEvent::StreamEnded { stream: PacketId(id), outcome }));
+        events.extend(
+            self.live().streams_in.clear().map(|id| ServerEvent::StreamEnded { stream: PacketId(id), outcome }),
+        );
     }
 }

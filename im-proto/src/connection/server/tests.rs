@@ -393,7 +393,7 @@ fn a_request_of_a_client_has_an_id_a_method_and_a_time() {
     say(&mut connection, 1, request()).unwrap();
     assert_eq!(refusal(&mut connection).unwrap().1, RefusalCode::INVALID, "one id, one request");
     let hour = Some(Instant::default() + Duration::from_secs(3600));
-    assert_eq!((connection.events.len(), connection.role.requests.due()), (1, hour));
+    assert_eq!((connection.events.len(), connection.role.live().requests.due()), (1, hour));
     // Answers to nothing are counted and change nothing.
     say(&mut connection, 5, Response::default()).unwrap();
     say(&mut connection, 5, Refused::default()).unwrap();
