@@ -12,6 +12,7 @@ mod command;
 mod common;
 mod config;
 mod devices;
+mod first_bytes;
 mod groups;
 mod guide;
 mod hooks;
