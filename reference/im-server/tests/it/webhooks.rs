@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::common::receiver::{Receiver, SECRET};
 use crate::common::tls::Authority;
 use crate::common::{TestServer, within};
 use im_server::Webhooks;
 use im_server::auth::OpenLoopback;
-use im_server::store::{FjallConfig, FjallStore, Outbox, OutboxConfig, OutboxStatus, Store};
+use im_server::store::{
+    ConversationKey, FjallConfig, FjallStore, Outbox, OutboxConfig, OutboxStatus, Store, StoreError, StoreLayer,
+    StoredEntry,
+};
 use rustls::pki_types::pem::PemObject;
 
 struct Setup {
@@ -178,4 +183,47 @@ async fn with_tls_only_a_receiver_that_is_trusted_is_told() {
     alice.stored().await;
     assert_eq!(receiver.next().await.data["content"], "over TLS");
     setup.store.close().await.unwrap();
+}
+
+/// The first entry of each log cannot be read.
+struct Damaged(Arc<FjallStore>);
+
+impl StoreLayer for Damaged {
+    fn inner(&self) -> &dyn Store {
+        &*self.0
+    }
+
+    fn read(
+        &self,
+        conversation: &ConversationKey,
+        after: u64,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredEntry>, StoreError>> {
+        if after == 0 {
+            return Box::pin(async { Err(StoreError::corrupt("messages", b"1", "the test damaged it")) });
+        }
+        self.0.read(conversation, after, max_messages, max_bytes)
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_entry_is_damaged_is_set_aside_and_the_others_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = FjallConfig { outbox: Some(OutboxConfig::default()), ..FjallConfig::default() };
+    let store = Arc::new(FjallStore::open(dir.path(), &config).unwrap());
+    let open = |address| Arc::new(OpenLoopback::new(address).unwrap()) as _;
+    let server = TestServer::on(Arc::new(Damaged(store.clone())), open, |b| b).await;
+    let setup = Setup { server, store, _dir: dir };
+    let mut receiver = Receiver::start(None).await;
+    let mut alice = setup.server.online("alice", "phone").await;
+    for text in ["one", "two"] {
+        alice.send("bob", text);
+        alice.stored().await;
+    }
+    setup.send(webhooks(&format!("http://127.0.0.1:{}/hook", receiver.port)));
+    assert_eq!(receiver.next().await.data["content"], "two");
+    setup.status(|status| (status.waiting, status.dead) == (0, 1)).await;
+    assert_eq!(setup.store.dead_letters(0, 9).await.unwrap()[0].answer, 0);
+    assert!(setup.server.server.metrics().contains("im_webhooks_total{outcome=\"damaged\"} 1"));
 }
