@@ -1,5 +1,5 @@
-//! One TCP port for everything: the first byte of a connection tells raw packets, HTTP and TLS from each other, and the
-//! first byte inside TLS the first two.
+//! One TCP port for everything: the first bytes of a connection, at most three, tell raw packets, HTTP and TLS from each
+//! other, and the first bytes inside TLS the first two.
 
 mod streams;
 
@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use im_codec::MAGIC;
 use im_proto::{CloseCode, encode_plain_close};
 use ipnet::IpNet;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -27,7 +27,7 @@ use crate::operations::private_routes;
 use crate::proxy::{is_trusted, read_header};
 use crate::server::Shared;
 use crate::session::{drive, refuse, stopped};
-use crate::transport::{Tcp, Tls, Tunnel};
+use crate::transport::{Begun, START, Tcp, Tls, Tunnel};
 
 /// The most that HTTP buffers of one connection, in bytes.
 const HTTP_BUFFER: usize = 16 * 1024;
@@ -35,8 +35,6 @@ const HTTP_BUFFER: usize = 16 * 1024;
 const PAUSES_MS: [u64; 4] = [10, 100, 500, 1000];
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How much is taken out of TLS to look at it, in bytes. Longer reads go past this buffer, which stays.
-const SNIFF: usize = 16;
 /// Most connections of a listener for operators, and the pause when one cannot be accepted.
 const OPERATORS: usize = 16;
 const OPERATORS_PAUSE: Duration = Duration::from_millis(100);
@@ -191,27 +189,27 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
         };
         if let Err(full) = slot.belongs_to(client.ip()) {
             tracing::warn!(peer = %client, reason = %full, "connection refused");
-            return refuse(Tcp(stream), CloseCode::BUSY, &full.to_string()).await;
+            return refuse(Tcp::from(Begun::new(stream)), CloseCode::BUSY, &full.to_string()).await;
         }
         peer = client;
     }
     let slot = Arc::new(slot);
-    let mut start = [0; 3];
-    let start = match patience.of(stream.peek(&mut start)).await {
-        Ok(Ok(len)) => start.get(..len).unwrap_or_default(),
+    let mut stream = Begun::new(stream);
+    let kind = match patience.of(kind_of_tcp(&mut stream)).await {
+        Ok(Ok(kind)) => kind,
         Ok(Err(_)) => return,
-        Err(Cut::Stopping) => return refuse(Tcp(stream), CloseCode::GOING_AWAY, STOPPING).await,
-        Err(Cut::Late) => return refuse(Tcp(stream), CloseCode::TIMEOUT, "nothing was sent").await,
+        Err(Cut::Stopping) => return refuse(Tcp::from(stream), CloseCode::GOING_AWAY, STOPPING).await,
+        Err(Cut::Late) => return refuse(Tcp::from(stream), CloseCode::TIMEOUT, "nothing was sent").await,
     };
     let tls_only = door.config.security == Security::TlsOnly;
-    match kind(start) {
+    match kind {
         Kind::Nothing => {}
         Kind::Tls => match door.shared.tls.as_ref().filter(|_| door.config.security != Security::PlainOnly) {
             Some(tls) => {
-                let handshake = boxed(tls.acceptor().accept(stream));
+                let handshake = boxed(tls.acceptor().accept(stream.into_inner()));
                 match patience.of(handshake).await {
                     Ok(Ok(stream)) => {
-                        boxed(tunnel(BufReader::with_capacity(SNIFF, stream), peer, slot, door, patience)).await;
+                        boxed(tunnel(Begun::new(stream), peer, slot, door, patience)).await;
                     }
                     Ok(Err(error)) => {
                         metrics.unmet(Unmet::Tls);
@@ -224,19 +222,19 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
             None => {
                 metrics.unmet(Unmet::Security);
                 let reason = "this port does not speak TLS: connect with tcp:// or ws://, or put a TLS proxy before it";
-                refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+                refuse(Tcp::from(stream), CloseCode::UNSUPPORTED, reason).await;
             }
         },
         Kind::Packets | Kind::Http(_) if tls_only => {
             metrics.unmet(Unmet::Security);
             let reason = "this port speaks TLS only: connect with tcps://, wss:// or https://";
-            refuse(Tcp(stream), CloseCode::UNSUPPORTED, reason).await;
+            refuse(Tcp::from(stream), CloseCode::UNSUPPORTED, reason).await;
         }
-        Kind::Packets => boxed(drive(Tcp(stream), services, slot, Some(peer))).await,
+        Kind::Packets => boxed(drive(Tcp::from(stream), services, slot, Some(peer))).await,
         Kind::Http(version) => boxed(http(stream, peer, slot, &door, version)).await,
         Kind::Other(byte) => {
             metrics.unmet(Unmet::Unknown);
-            refuse(Tcp(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
+            refuse(Tcp::from(stream), CloseCode::PROTOCOL, &not_known(byte)).await;
         }
     }
 }
@@ -244,13 +242,13 @@ async fn greet(mut stream: TcpStream, mut peer: SocketAddr, mut slot: Slot, prox
 /// What came out of TLS.
 async fn tunnel(mut stream: Tunnel, peer: SocketAddr, slot: Arc<Slot>, door: Door, mut patience: Patience) {
     let services = door.shared.services.clone();
-    let start = match patience.of(stream.fill_buf()).await {
-        Ok(Ok(start)) => kind(start),
+    let kind = match patience.of(kind_of(&mut stream)).await {
+        Ok(Ok(kind)) => kind,
         Ok(Err(_)) => return,
         Err(Cut::Stopping) => return refuse(Tls(stream), CloseCode::GOING_AWAY, STOPPING).await,
         Err(Cut::Late) => return refuse(Tls(stream), CloseCode::TIMEOUT, "nothing was sent").await,
     };
-    match start {
+    match kind {
         Kind::Nothing => {}
         Kind::Packets => boxed(drive(Tls(stream), services, slot, Some(peer))).await,
         Kind::Http(version) => boxed(http(stream, peer, slot, &door, version)).await,
@@ -280,6 +278,25 @@ enum Kind {
     Http(Version),
     Tls,
     Other(u8),
+}
+
+/// Looks at what waits, and takes nothing where that is enough: TLS wants the stream from its beginning.
+async fn kind_of_tcp(stream: &mut Begun<TcpStream>) -> io::Result<Kind> {
+    let mut start = [0; START];
+    let len = stream.get_ref().peek(&mut start).await?;
+    let start = start.get(..len).unwrap_or_default();
+    if is_unclear(start) { kind_of(stream).await } else { Ok(kind(start)) }
+}
+
+/// Takes what it needs: a peek would see the same bytes at once again instead of waiting for the next.
+async fn kind_of<S: AsyncRead + Unpin>(stream: &mut Begun<S>) -> io::Result<Kind> {
+    while stream.take().await? > 0 && is_unclear(stream.start()) {}
+    Ok(kind(stream.start()))
+}
+
+/// Whether the next byte could make it something else: bytes may come one at a time.
+fn is_unclear(start: &[u8]) -> bool {
+    matches!(start, b"O" | b"P" | b"PR")
 }
 
 fn kind(start: &[u8]) -> Kind {

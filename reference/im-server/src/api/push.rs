@@ -109,7 +109,7 @@ struct Saying {
 }
 
 impl Saying {
-    fn entry(&self, to: &Conversation) -> Result<NewEntry, Refusal> {
+    fn entry(&self, to: &Conversation, content: Vec<u8>) -> Result<NewEntry, Refusal> {
         let key = conversation::key(&self.from, to);
         let conversation =
             key.ok_or_else(|| Refusal::new(RefusalCode::INVALID, "the server keeps no log of that kind"))?;
@@ -125,7 +125,7 @@ impl Saying {
             time_ms,
             kind: EntryKind::Message,
             content_type: self.content_type,
-            content: self.content.to_vec(),
+            content,
         })
     }
 
@@ -133,7 +133,8 @@ impl Saying {
     async fn is_new(&self, to: &[Conversation]) -> Result<(), Problem> {
         let mut entries = Vec::with_capacity(to.len());
         for to in to {
-            entries.push(NewEntry { content: Vec::new(), ..self.entry(to)? });
+            // What was stored is known by its digest, so nothing of the content is copied for each target.
+            entries.push(self.entry(to, Vec::new())?);
         }
         let mut before = futures_util::stream::iter(entries)
             .map(|entry| async move { self.services.store.stored_before(&entry).await }.boxed())
@@ -183,7 +184,7 @@ impl Saying {
     }
 
     async fn store(&self, to: &Conversation) -> Result<Append, Refusal> {
-        let mut entry = self.entry(to)?;
+        let mut entry = self.entry(to, self.content.to_vec())?;
         self.services.review(to, &mut entry).await?;
         Ok(self.services.commit(to, entry, &Arc::default()).await)
     }

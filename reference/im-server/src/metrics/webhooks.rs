@@ -19,7 +19,7 @@ pub(super) struct WebhookMetrics {
 
 impl WebhookMetrics {
     pub(super) fn begin_with_zero(&self) {
-        for outcome in ["delivered", "failed", "given_up", "no_entry"] {
+        for outcome in ["delivered", "failed", "given_up", "no_entry", "damaged"] {
             let _ = self.tries.get_or_create(&Outcome { outcome });
         }
         for outcome in ["waiting", "dead"] {
@@ -30,7 +30,7 @@ impl WebhookMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "webhooks",
-            "Events for the receiver of webhooks: delivered, failed (a try), given_up (a dead letter now), no_entry",
+            "Events for the receiver of webhooks: delivered, failed (a try), given_up (a dead letter now), no_entry, damaged (set aside)",
             self.tries.clone(),
         );
         registry.register("webhook_outbox", "Events that wait for the receiver of webhooks", self.waiting.clone());

@@ -1,5 +1,6 @@
 //! What carries packets: a TCP stream, the same inside TLS, or a WebSocket with one packet per binary message.
 
+mod begun;
 mod tcp;
 mod tls;
 mod websocket;
@@ -9,6 +10,7 @@ use std::io;
 
 use im_proto::CloseCode;
 
+pub(crate) use begun::{Begun, START};
 pub(crate) use tcp::Tcp;
 pub(crate) use tls::{Tls, Tunnel};
 pub(crate) use websocket::WebSocket;

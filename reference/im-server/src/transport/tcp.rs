@@ -6,19 +6,33 @@ use im_proto::CloseCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Input, LINGER, READ, Transport};
+use super::{Begun, Input, LINGER, READ, Transport};
 
-pub(crate) struct Tcp(pub(crate) TcpStream);
+pub(crate) struct Tcp {
+    stream: TcpStream,
+    /// What was taken from it to see what it carries.
+    start: Vec<u8>,
+}
+
+impl From<Begun<TcpStream>> for Tcp {
+    fn from(begun: Begun<TcpStream>) -> Self {
+        Self { start: begun.start().to_vec(), stream: begun.into_inner() }
+    }
+}
 
 impl Transport for Tcp {
     const NAME: &'static str = "tcp";
 
     async fn read(&mut self, into: &mut Vec<u8>) -> Result<Input> {
+        if !self.start.is_empty() {
+            into.append(&mut self.start);
+            return Ok(Input::Bytes);
+        }
         loop {
             // No buffer is held while nothing comes.
-            self.0.readable().await?;
+            self.stream.readable().await?;
             into.reserve(READ);
-            match self.0.try_read_buf(into) {
+            match self.stream.try_read_buf(into) {
                 Ok(0) => return Ok(Input::End),
                 Ok(_) => return Ok(Input::Bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -28,7 +42,7 @@ impl Transport for Tcp {
     }
 
     async fn write(&mut self, packets: &[u8]) -> Result<usize> {
-        match self.0.write(packets).await? {
+        match self.stream.write(packets).await? {
             0 => Err(Error::from(ErrorKind::WriteZero)),
             len => Ok(len),
         }
@@ -40,9 +54,9 @@ impl Transport for Tcp {
 
     async fn close(mut self, _code: CloseCode, _reason: &str) {
         let goodbye = async {
-            self.0.shutdown().await?;
+            self.stream.shutdown().await?;
             let mut rest = [0; 1024];
-            while self.0.read(&mut rest).await? > 0 {}
+            while self.stream.read(&mut rest).await? > 0 {}
             Result::Ok(())
         };
         // Whatever happens now, the connection is over.

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use im_proto::CloseCode;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::{Input, LINGER, READ, Transport};
+use super::{Begun, Input, LINGER, READ, Transport};
 
 /// TLS with the few bytes by which it was told what travels inside.
-pub(crate) type Tunnel = BufReader<TlsStream<TcpStream>>;
+pub(crate) type Tunnel = Begun<TlsStream<TcpStream>>;
 
 pub(crate) struct Tls(pub(crate) Tunnel);
 

@@ -136,6 +136,12 @@ impl<'a> Delivery<'a> {
                     settled.push(event.number);
                     self.lanes.done(conversation);
                 }
+                // Waiting does not mend it, and what comes behind it in its conversation can be told.
+                Tried::Store(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(%error, number = event.number, "the entry of an event is damaged; it is set aside");
+                    self.metrics.webhook("damaged");
+                    self.set_aside(&event, 0).await;
+                }
                 Tried::Store(error) => {
                     tracing::error!(%error, "the entry of an event cannot be read");
                     self.lanes.again(event.conversation, Instant::now() + STORE_PAUSE);
@@ -158,21 +164,7 @@ impl<'a> Delivery<'a> {
     async fn failed(&mut self, event: OutboxEvent, answer: Answer) {
         let age = clock::unix_ms().saturating_sub(event.since_ms);
         if u128::from(age) >= self.webhooks.max_age.as_millis() {
-            match self.outbox.give_up(event.number, answer.status).await {
-                Ok(()) => {
-                    self.metrics.webhook("given_up");
-                    tracing::error!(
-                        number = event.number,
-                        answer = answer.status,
-                        "an event was given up: a dead letter"
-                    );
-                }
-                Err(error) => {
-                    tracing::error!(%error, "an event could not be given up; it is tried again after a restart");
-                }
-            }
-            self.lanes.done(&event.conversation);
-            return;
+            return self.set_aside(&event, answer.status).await;
         }
         let failures = self.lanes.failed(&event.conversation);
         if failures == 0 {
@@ -180,6 +172,20 @@ impl<'a> Delivery<'a> {
         }
         let delay = answer.retry_after.unwrap_or_default().max(delay(self.webhooks.backoff, failures));
         self.lanes.again(event.conversation, Instant::now() + delay);
+    }
+
+    /// Makes it a dead letter; those behind it go on.
+    async fn set_aside(&mut self, event: &OutboxEvent, answer: u16) {
+        match self.outbox.give_up(event.number, answer).await {
+            Ok(()) => {
+                self.metrics.webhook("given_up");
+                tracing::error!(number = event.number, answer, "an event was given up: a dead letter");
+            }
+            Err(error) => {
+                tracing::error!(%error, "an event could not be given up; it is tried again after a restart");
+            }
+        }
+        self.lanes.done(&event.conversation);
     }
 
     /// Nothing more is sent; what is stored still has its event.

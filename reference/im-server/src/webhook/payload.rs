@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::clock;
 use crate::conversation;
+use crate::hooks::Origin;
 use crate::store::{ConversationKey, EntryKind, EventKind, StoredEntry};
 
 #[derive(Serialize)]
@@ -26,7 +27,8 @@ struct Data<'a> {
     conversation: Place<'a>,
     seq: u64,
     from: &'a str,
-    device: &'a str,
+    #[serde(flatten)]
+    origin: Sender<'a>,
     /// The seq of the message that a command is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     about: Option<u64>,
@@ -39,6 +41,24 @@ struct Data<'a> {
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_base64: Option<String>,
+}
+
+/// What it came from: of one of the user's devices or of a backend, whose requests have device names of the server's own.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sender<'a> {
+    Device(&'a str),
+    /// The name of its key.
+    Service(&'a str),
+}
+
+impl<'a> From<Origin<'a>> for Sender<'a> {
+    fn from(origin: Origin<'a>) -> Self {
+        match origin {
+            Origin::Device(device) => Self::Device(device),
+            Origin::Service(key) => Self::Service(key),
+        }
+    }
 }
 
 /// As the sender names it.
@@ -82,7 +102,7 @@ pub(super) fn body(key: &ConversationKey, entry: &StoredEntry, content: bool) ->
             conversation: place(&entry.from, key),
             seq: entry.seq,
             from: &entry.from,
-            device: &entry.device,
+            origin: Origin::of(&entry.device).into(),
             about,
             sealed,
             recalled: entry.recalled,

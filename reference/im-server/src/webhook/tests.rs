@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::lanes::Lanes;
 use super::sign::{Secret, signature};
 use super::{WebhookError, Webhooks, payload};
+use crate::hooks::service_device;
 use crate::store::{ConversationKey, EntryKind, OutboxEvent, StoredEntry};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -73,6 +74,10 @@ fn a_body_says_what_happened_and_shows_content_only_where_it_may() {
             },
         })
     );
+    let pushed = StoredEntry { device: service_device("shop", "order-7"), ..entry(EntryKind::Message, b"hi") };
+    let pushed = body(&pushed, true);
+    assert_eq!((&pushed["data"]["service"], pushed["data"].get("device")), (&"shop".into(), None));
+    assert!(!pushed.to_string().contains("u0001"), "{pushed}");
     let edit = body(&entry(EntryKind::Edit { about: 2 }, b"\xff"), true);
     assert_eq!((&edit["type"], &edit["data"]["about"]), (&"message.edited".into(), &2.into()));
     assert_eq!((&edit["data"]["content_base64"], edit["data"].get("content")), (&"/w==".into(), None));
