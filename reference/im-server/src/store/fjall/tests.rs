@@ -13,7 +13,10 @@ use super::{
     stage::Rows,
     writer::Disk,
 };
-use crate::store::{Append, ConversationKey, EntryKind, MemberChange, NewEntry, Standing, Store, StoreError};
+use crate::store::{
+    Append, ConversationKey, EntryKind, EventKind, MemberChange, NewEntry, Outbox, OutboxConfig, OutboxEvent, Standing,
+    Store, StoreError,
+};
 
 fn message(packet_id: u64) -> NewEntry {
     NewEntry {
@@ -239,4 +242,23 @@ fn a_new_directory_is_private() {
     let data = dir.path().join("data");
     drop(Tables::open(&data, 1 << 20).unwrap());
     assert_eq!(data.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_outbox_holds_up_none_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = OutboxConfig { kinds: [EventKind::MessageStored].into(), max_waiting: 100 };
+    let store = FjallStore::open(dir.path(), &FjallConfig { outbox: Some(outbox), ..FjallConfig::default() }).unwrap();
+    for packet_id in 1..=4 {
+        assert!(matches!(store.append(message(packet_id)).await, Append::Stored(_)));
+    }
+    let outbox = store.tables.keyspace(Table::Outbox);
+    for number in [1, 3] {
+        outbox.insert(keys::event(number), [1, 2]).unwrap();
+    }
+    let numbers = |page: Vec<OutboxEvent>| page.iter().map(|event| event.number).collect::<Vec<_>>();
+    assert_eq!(numbers(store.events(0, 1).await.unwrap()), [2], "a page of one is not one of none");
+    assert_eq!(numbers(store.events(0, 100).await.unwrap()), [2, 4]);
+    store.settle(vec![2, 4]).await.unwrap();
+    assert_eq!(numbers(store.events(0, 100).await.unwrap()), [0_u64; 0]);
 }
