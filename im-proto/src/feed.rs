@@ -328,6 +328,17 @@ impl Feed {
         self.in_flight
     }
 
+    /// What waits for transmission, in bytes. Counted when it is asked: the queue is empty unless the peer is slow.
+    pub(crate) fn bytes(&self) -> usize {
+        let own = |body: &Body| match body {
+            Body::Deliver(deliver) => {
+                deliver.conversation.id.capacity() + deliver.from.capacity() + deliver.content.capacity()
+            }
+            _ => 0,
+        };
+        self.queue.iter().map(|body| size_of::<Body>() + own(body)).sum()
+    }
+
     /// Forgets what the log knows as well, and gives back memory that is not in use.
     pub(crate) fn rest(&mut self) {
         self.forget_idle();
@@ -575,6 +586,17 @@ mod tests {
         feed.recalled(&Conversation::private("carol"), 1);
         feed.recalled(&bob(), 2);
         assert_eq!(contents(&mut feed), [(1, 0, 6), (2, 5, 0), (3, 0, 6), (4, 5, 0)]);
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_transmitted() {
+        let (mut feed, answer) = asked();
+        assert_eq!(feed.bytes(), 0);
+        feed.fetched(&bob(), 0, 0, answer).unwrap();
+        let content = 4 * "secret".len();
+        assert!(feed.bytes() >= 4 * size_of::<Body>() + content, "{}", feed.bytes());
+        drain(&mut feed);
+        assert_eq!(feed.bytes(), 0);
     }
 
     #[test]

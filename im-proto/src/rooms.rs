@@ -239,6 +239,11 @@ impl Rooms {
         self.queue.is_empty()
     }
 
+    /// Of this connection alone: what all members of a room are told is there once for all of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.len() * size_of::<RoomPost>()
+    }
+
     /// The next message to transmit. Only one that tells of a loss is copied.
     pub(crate) fn next(&self) -> Option<Cow<'_, Body>> {
         let post = self.queue.front()?;

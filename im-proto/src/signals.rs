@@ -173,6 +173,10 @@ impl Dropping {
         self.queue.is_empty()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn pop(&mut self) {
         if let Some((_, body)) = self.queue.pop_front() {
             self.bytes -= cost(&body);

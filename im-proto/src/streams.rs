@@ -199,6 +199,10 @@ impl Outgoings {
         Ok(())
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }

@@ -211,6 +211,14 @@ impl Connection<Server> {
         self.role.feed.fetched(conversation, epoch, after, items)
     }
 
+    /// What waits here for transmission, in bytes: entries of the log, signals, streams, requests, answers, without what the
+    /// members of a room share. It is much only while the peer takes nothing; what a driver counts against a budget of all
+    /// connections, see [`Endpoint::report`](crate::Endpoint::report), together with its own buffers.
+    pub fn buffered(&self) -> usize {
+        let answers = self.role.answers.len() * size_of::<(u64, Body)>();
+        self.role.feed.bytes() + answers + self.role.live.as_ref().map_or(0, |live| live.bytes())
+    }
+
     /// Deliveries that the client has not acked.
     pub fn unacked(&self) -> u64 {
         self.role.feed.in_flight()

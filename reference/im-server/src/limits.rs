@@ -1,10 +1,12 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all and from one address, and what they may hold together.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use im_proto::IDLE_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -21,6 +23,8 @@ pub(crate) struct Bounds {
     pub(crate) per_address: u32,
     /// Refused logins of one address in a minute.
     pub(crate) refused_logins: u32,
+    /// What all connections may hold together before no other one is let in: [`IDLE_BYTES`] each, and what waits in them.
+    pub(crate) bytes: u64,
 }
 
 /// Places for connections.
@@ -29,7 +33,16 @@ pub(crate) struct Slots {
     free: Arc<Semaphore>,
     bounds: Bounds,
     sites: Mutex<Sites>,
+    /// Beyond [`IDLE_BYTES`] for each.
+    held: AtomicU64,
     metrics: Arc<Metrics>,
+}
+
+/// What one session holds, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    slots: Arc<Slots>,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -59,6 +72,8 @@ pub(crate) struct Slot {
 pub(crate) enum Full {
     #[error("this server has as many connections as it may: come back later")]
     Total,
+    #[error("the connections of this server hold as much memory as they may: come back later")]
+    Memory,
     #[error("there are too many connections from your address: close some, or come back later")]
     Address,
     #[error("too many logins from your address were refused: come back in a minute")]
@@ -68,7 +83,7 @@ pub(crate) enum Full {
 impl Slots {
     pub(crate) fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
         let sites = Mutex::new(Sites { by_address: BTreeMap::new(), swept: Instant::now() });
-        Self { free: Arc::new(Semaphore::new(bounds.total as usize)), bounds, sites, metrics }
+        Self { free: Arc::new(Semaphore::new(bounds.total as usize)), bounds, sites, held: AtomicU64::new(0), metrics }
     }
 
     fn sites(&self) -> MutexGuard<'_, Sites> {
@@ -79,6 +94,10 @@ impl Slots {
     /// A place for a connection, from `address` if that is known.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Full> {
         let slot = self.free.clone().try_acquire_owned().map_err(|_| Full::Total).and_then(|permit| {
+            // With this one.
+            if self.bytes() > self.bounds.bytes {
+                return Err(Full::Memory);
+            }
             let address = address.map(site);
             address.map_or(Ok(()), |address| self.enter(address))?;
             Ok(Slot { slots: self.clone(), address, _permit: permit })
@@ -90,9 +109,16 @@ impl Slots {
         slot
     }
 
+    /// What all connections count for.
+    fn bytes(&self) -> u64 {
+        let taken = (self.bounds.total as usize).saturating_sub(self.free.available_permits()) as u64;
+        taken.saturating_mul(IDLE_BYTES).saturating_add(self.held.load(Ordering::Relaxed))
+    }
+
     fn count(&self, full: Full) {
         self.metrics.refused(match full {
             Full::Total => "total",
+            Full::Memory => "memory",
             Full::Address => "address",
             Full::Logins => "logins",
         });
@@ -168,7 +194,33 @@ impl Slots {
     }
 }
 
+impl Held {
+    /// So many bytes wait in the session now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        if bytes == self.bytes {
+            return;
+        }
+        // Wraps where it becomes less; the sum over all does not.
+        let more = bytes.wrapping_sub(self.bytes);
+        self.slots.held.fetch_add(more, Ordering::Relaxed);
+        self.slots.metrics.held(more.cast_signed());
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Slot {
+    /// For a session at this place.
+    pub(crate) fn holds(&self) -> Held {
+        Held { slots: self.slots.clone(), bytes: 0 }
+    }
+
     /// The connection turns out to be of this address.
     pub(crate) fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
         let address = site(address);
@@ -214,7 +266,7 @@ mod tests {
     }
 
     fn slots(total: u32, per_address: u32, refused_logins: u32) -> Arc<Slots> {
-        let bounds = Bounds { total, per_address, refused_logins };
+        let bounds = Bounds { total, per_address, refused_logins, bytes: 5 * IDLE_BYTES };
         Arc::new(Slots::new(bounds, Arc::new(Metrics::new())))
     }
 
@@ -229,6 +281,26 @@ mod tests {
         assert_eq!(slots.take(None).unwrap_err(), Full::Total);
         drop(first);
         slots.take(address("10.0.0.1")).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_let_in_while_the_connections_hold_more_than_they_may() {
+        let slots = slots(10, 10, 10);
+        let first = slots.take(None).unwrap();
+        let (mut one, mut other) = (first.holds(), first.holds());
+        let idle = IDLE_BYTES as usize;
+        one.set(2 * idle);
+        other.set(2 * idle);
+        assert_eq!(slots.take(None).unwrap_err(), Full::Memory, "one too many with it");
+        other.set(idle);
+        slots.take(None).unwrap();
+        other.set(2 * idle);
+        assert_eq!(slots.take(None).unwrap_err(), Full::Memory);
+        drop(one);
+        let _second = slots.take(None).unwrap();
+        assert_eq!(slots.bytes(), 4 * IDLE_BYTES);
+        drop(other);
+        assert_eq!(slots.bytes(), 2 * IDLE_BYTES);
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,6 +82,7 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         .broadcasts(settings.channels.iter().cloned())
         .bans(Arc::new(bans))
         .connections(settings.max_connections, settings.max_connections_per_address)
+        .connection_bytes(u64::from(settings.max_connection_mib) << 20)
         .refused_logins(settings.max_refused_logins)
         .stall(settings.stall)
         .http_idle(settings.http_idle)

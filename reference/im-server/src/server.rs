@@ -158,7 +158,7 @@ impl Server {
             channels: Vec::new(),
             config: ServerConfig::new(&RUSTCRYPTO, key),
             node: 0,
-            bounds: Bounds { total: 10_000, per_address: 1_000, refused_logins: 60 },
+            bounds: Bounds { total: 10_000, per_address: 1_000, refused_logins: 60, bytes: 1 << 30 },
             allowed_origins: Vec::new(),
             websocket_path: "/im".into(),
             tls: None,
@@ -411,6 +411,14 @@ impl ServerBuilder {
     /// The most connections, in all and from one address (one IPv4 address or one IPv6 /64). Default 10,000 and 1,000.
     pub fn connections(mut self, total: u32, per_address: u32) -> Self {
         (self.bounds.total, self.bounds.per_address) = (total, per_address);
+        self
+    }
+
+    /// The most that all connections hold together, in bytes, before no other one is let in: 4 KiB for each
+    /// ([`im_proto::IDLE_BYTES`]), and what waits in it: input, output, entries of the log, signals, requests. What the members of a
+    /// room are told, and what waits for the store, is bounded apart. Default 1 GiB.
+    pub fn connection_bytes(mut self, bytes: u64) -> Self {
+        self.bounds.bytes = bytes;
         self
     }
 

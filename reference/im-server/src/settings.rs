@@ -69,6 +69,9 @@ pub(crate) struct Options {
     /// The most of them from one IPv4 address or IPv6 /64
     #[arg(long, env = "IM_MAX_CONNECTIONS_PER_ADDRESS")]
     pub(crate) max_connections_per_address: Option<u64>,
+    /// What all connections may hold together before no other one is let in, in MiB
+    #[arg(long, env = "IM_MAX_CONNECTION_MIB")]
+    pub(crate) max_connection_mib: Option<u64>,
     /// Logins of one address that may be refused in a minute before its connections are, for a while
     #[arg(long, env = "IM_MAX_REFUSED_LOGINS")]
     pub(crate) max_refused_logins: Option<u64>,
@@ -145,6 +148,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("proxies", Values::Text("", "a list of networks like 10.0.0.0/8, or addresses; with token verification only")),
     ("max_connections", Values::Number(10_000, 1, 1_000_000)),
     ("max_connections_per_address", Values::Number(1_000, 1, 1_000_000)),
+    ("max_connection_mib", Values::Number(1024, 1, 1_048_576)),
     ("max_refused_logins", Values::Number(60, 1, 100_000)),
     ("login_timeout_secs", Values::Number(10, 1, 120)),
     ("stall_secs", Values::Number(30, 1, 600)),
@@ -188,6 +192,7 @@ pub(crate) struct Settings {
     pub(crate) proxies: Vec<IpNet>,
     pub(crate) max_connections: u32,
     pub(crate) max_connections_per_address: u32,
+    pub(crate) max_connection_mib: u32,
     pub(crate) max_refused_logins: u32,
     pub(crate) login_timeout: Duration,
     pub(crate) stall: Duration,
@@ -240,6 +245,7 @@ impl Options {
             proxies: self.proxies.or(file.proxies),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(file.max_connections_per_address),
+            max_connection_mib: self.max_connection_mib.or(file.max_connection_mib),
             max_refused_logins: self.max_refused_logins.or(file.max_refused_logins),
             login_timeout_secs: self.login_timeout_secs.or(file.login_timeout_secs),
             stall_secs: self.stall_secs.or(file.stall_secs),
@@ -277,6 +283,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     let tls_check = secs(number("tls_check_secs", options.tls_check_secs));
     let max_connections = number("max_connections", options.max_connections);
     let max_connections_per_address = number("max_connections_per_address", options.max_connections_per_address);
+    let max_connection_mib = number("max_connection_mib", options.max_connection_mib);
     let max_refused_logins = number("max_refused_logins", options.max_refused_logins);
     let login_timeout = secs(number("login_timeout_secs", options.login_timeout_secs));
     let stall = secs(number("stall_secs", options.stall_secs));
@@ -383,6 +390,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         proxies,
         max_connections,
         max_connections_per_address,
+        max_connection_mib,
         max_refused_logins,
         login_timeout,
         stall,

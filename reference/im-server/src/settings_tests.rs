@@ -75,13 +75,14 @@ fn every_key_can_stand_in_the_file() {
         settings.tls_check.as_secs(),
         settings.max_connections.into(),
         settings.max_connections_per_address.into(),
+        settings.max_connection_mib.into(),
         settings.max_refused_logins.into(),
         settings.login_timeout.as_secs(),
         settings.stall.as_secs(),
         settings.http_idle.as_secs(),
         settings.drain.as_secs(),
     ];
-    assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 100_000, 120, 600, 3_600, 300]);
+    assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300]);
     assert_eq!((settings.proxies.len(), settings.allow_origins.len(), settings.log_json), (2, 1, true));
     assert_eq!(settings.store_check, CheckAtOpen::Never);
     let webhooks = settings.webhooks.unwrap();

@@ -46,6 +46,11 @@ impl Live {
         }
     }
 
+    /// What waits for transmission, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.signals.bytes() + self.rooms.bytes() + self.streams_out.bytes() + self.requests.bytes()
+    }
+
     /// Gives back what is not in use. Whether nothing is.
     fn rest(&mut self) -> bool {
         // Who says no to a sign of typing after a heartbeat is too late; a watch stands for as long as it does.

@@ -80,6 +80,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     connections: Counter,
     connections_refused: Family<Reason, Counter>,
+    held: Gauge<i64, AtomicI64>,
     unmet: Family<Reason, Counter>,
     sessions: Family<Transport, Gauge>,
     ends: Family<End, Counter>,
@@ -100,6 +101,7 @@ impl Metrics {
             registry: Registry::with_prefix("im"),
             connections: Counter::default(),
             connections_refused: Family::default(),
+            held: Gauge::default(),
             unmet: Family::default(),
             sessions: Family::default(),
             ends: Family::default(),
@@ -120,7 +122,7 @@ impl Metrics {
 
     /// So that a first event is a step from 0 to 1, which a rate shows.
     fn begin_with_zero(&self) {
-        for reason in ["total", "address", "logins"] {
+        for reason in ["total", "memory", "address", "logins"] {
             let _ = self.connections_refused.get_or_create(&Reason { reason });
         }
         for reason in ["timeout", "tls", "proxy", "unknown", "security"] {
@@ -146,8 +148,13 @@ impl Metrics {
         registry.register("connections", "Connections that got a place", self.connections.clone());
         registry.register(
             "connections_refused",
-            "Connections without a place: the limit in all (total), of the address, or of refused logins of the address",
+            "Connections without a place: the limit in all (total), of memory, of the address, or of refused logins of the address",
             self.connections_refused.clone(),
+        );
+        registry.register(
+            "connection_bytes",
+            "What waits in all sessions, in bytes, beyond 4 KiB for each connection",
+            self.held.clone(),
         );
         registry.register(
             "connections_unmet",
@@ -205,6 +212,11 @@ impl Metrics {
 
     pub(crate) fn refused(&self, limit: &'static str) {
         self.connections_refused.get_or_create(&Reason { reason: limit }).inc();
+    }
+
+    /// So many bytes more wait in sessions, or less.
+    pub(crate) fn held(&self, more: i64) {
+        self.held.inc_by(more);
     }
 
     pub(crate) fn unmet(&self, reason: Unmet) {

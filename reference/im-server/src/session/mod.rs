@@ -40,7 +40,7 @@ use crate::clock::{self, Clock};
 use crate::directory::Directory;
 use crate::hooks::Hooks;
 use crate::hub::{Hub, Mail, Membership};
-use crate::limits::Slot;
+use crate::limits::{Held, Slot};
 use crate::metrics::Metrics;
 use crate::store::{Ban, Bans, ConversationKey, Store};
 use crate::tickets::Tickets;
@@ -156,6 +156,7 @@ type Login = BoxFuture<'static, (Entrant, Result<Arc<str>, AuthError>)>;
 struct Session<T> {
     services: Arc<Services>,
     slot: Arc<Slot>,
+    held: Held,
     peer: Option<SocketAddr>,
     transport: T,
     connection: Connection<Server>,
@@ -262,6 +263,7 @@ impl<T: Transport> Session<T> {
             retelling: Retelling::Idle,
             stopping: services.stopping.subscribe(),
             services,
+            held: slot.holds(),
             slot,
             peer,
             transport,
@@ -295,6 +297,7 @@ impl<T: Transport> Session<T> {
                 self.questions.start(&member.device, !self.output.is_empty());
             }
             self.retell();
+            self.held.set(self.input.capacity() + self.output.bytes.capacity() + self.connection.buffered());
             let wake = self.wait(now).await;
             let now = self.services.clock.now();
             if self.handle(now, wake).is_break() {

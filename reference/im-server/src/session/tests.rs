@@ -53,7 +53,7 @@ impl Pair {
         let services = ImServer::builder(store, login, key).build().unwrap().services();
         let now = services.clock.now();
         let connection = Connection::server(services.config.clone(), entropy(), now).unwrap();
-        let bounds = Bounds { total: 1, per_address: 1, refused_logins: 1 };
+        let bounds = Bounds { total: 1, per_address: 1, refused_logins: 1, bytes: u64::MAX };
         let slot = Arc::new(Arc::new(Slots::new(bounds, services.metrics.clone())).take(None).unwrap());
         let session = Session::new(ByHand, services, slot, None, connection);
         let credentials = Credentials { user: "bob".into(), device: "phone".into(), token: String::new() };

@@ -222,6 +222,59 @@ async fn a_reader_that_stops_is_cut_and_holds_no_more_than_its_bound() {
     assert_eq!(bob.text().await, "undisturbed");
 }
 
+/// A budget of bytes that one reader who stopped uses up.
+#[tokio::test]
+async fn while_connections_hold_too_much_nobody_else_is_let_in_and_who_is_in_is_served() {
+    const BUDGET: u64 = 64 * 1024;
+    const MESSAGES: usize = 400;
+    const LEN: usize = 30_000;
+    let server = TestServer::with(
+        |address| Arc::new(OpenLoopback::new(address).unwrap()),
+        |builder| builder.connection_bytes(BUDGET).configure(|config| config.receive_max = MESSAGES as u32),
+    )
+    .await;
+    let credentials = Credentials { user: "bob".into(), device: "phone".into(), token: String::new() };
+    let mut config = ClientConfig::new(&RUSTCRYPTO, server.server.public_key(), credentials);
+    config.receive_max = MESSAGES as u32;
+    let mut bob = Peer::configured(config, 7);
+    bob.connect_tcp(server.address).await;
+    bob.logged_in().await;
+    let mut alice = server.online("alice", "phone").await;
+    let held = || {
+        let metrics = server.server.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("im_connection_bytes ")).unwrap();
+        line.parse::<u64>().unwrap()
+    };
+    // More than the sockets' buffers take. Between two messages nothing of alice's own waits.
+    let text = "x".repeat(LEN);
+    let mut sent = 0;
+    while held() < BUDGET {
+        assert!(sent < MESSAGES, "bob's reading should hold up the server: {} bytes wait", held());
+        alice.send("bob", &text);
+        alice.stored().await;
+        sent += 1;
+    }
+    let mut carol = server.tcp("carol", "phone").await;
+    let closed = carol.closed().await;
+    assert_eq!(closed.code, CloseCode::BUSY);
+    assert!(closed.reason.contains("memory"), "{}", closed.reason);
+    assert!(server.server.metrics().contains("im_connections_refused_total{reason=\"memory\"} 1"));
+    alice.send("bob", "undisturbed");
+    alice.stored().await;
+    // What waits is taken, and there is room again.
+    for _ in 0..sent {
+        assert_eq!(bob.message().await.content.len(), LEN);
+    }
+    assert_eq!(bob.text().await, "undisturbed");
+    let empty = async {
+        while held() >= LEN as u64 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(empty).await;
+    server.online("carol", "phone").await;
+}
+
 /// Refuses everybody, and counts how often it was asked.
 struct Counting(Arc<AtomicUsize>);
 
