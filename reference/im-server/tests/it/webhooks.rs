@@ -110,6 +110,22 @@ async fn what_was_recalled_before_it_was_told_is_told_without_content() {
 }
 
 #[tokio::test]
+async fn what_failed_waits_while_other_conversations_are_told() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let setup = Setup::new().await;
+    let mut receiver = Receiver::start(None).await;
+    let to = |told: &crate::common::receiver::Told| told.data["conversation"]["id"].as_str().unwrap().to_owned();
+    receiver.answer(move |told| (if to(told) == "bob" { 503 } else { 200 }, None));
+    setup.send(webhooks(&format!("http://127.0.0.1:{}/hook", receiver.port)).backoff(HOUR, HOUR));
+    let mut alice = setup.server.online("alice", "phone").await;
+    for name in ["bob", "eve", "eve", "eve", "eve", "eve"] {
+        alice.send(name, "hello");
+        alice.stored().await;
+        assert_eq!(to(&receiver.next().await), name);
+    }
+}
+
+#[tokio::test]
 async fn what_fails_for_too_long_is_a_dead_letter_and_can_be_sent_again() {
     let setup = Setup::new().await;
     let mut receiver = Receiver::start(None).await;
