@@ -330,11 +330,9 @@ impl Feed {
 
     /// What waits for transmission, in bytes. Counted when it is asked: the queue is empty unless the peer is slow.
     pub(crate) fn bytes(&self) -> usize {
-        let own = |body: &Body| match body {
-            Body::Deliver(deliver) => {
-                deliver.conversation.id.capacity() + deliver.from.capacity() + deliver.content.capacity()
-            }
-            _ => 0,
+        let own = |body: &Body| {
+            let Body::Deliver(deliver) = body else { return 0 };
+            deliver.conversation.id.capacity() + deliver.from.capacity() + deliver.content.capacity()
         };
         self.queue.iter().map(|body| size_of::<Body>() + own(body)).sum()
     }
