@@ -647,6 +647,8 @@ impl<R: Role> Connection<R> {
             channel.rest();
         }
         self.events.shrink_to_fit();
+        // The hello or reply was there, with a ciphertext of ML-KEM.
+        self.core.clear.shrink_to_fit();
         self.role.rest();
     }
 
