@@ -2,11 +2,10 @@
 //! a notice that there is more is only a hint, and what to send is always asked of the log.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use im_serial::Body;
-use im_serial::body::{Conversation, ConversationKind, Deliver, Epoch, Stored};
+use im_serial::body::{Conversation, ConversationKind, Deliver, Epoch, Name, Stored};
 
 use crate::entry::{Entry, Parts};
 use crate::error::AnswerError;
@@ -24,7 +23,7 @@ pub struct FeedItem {
     /// When it was stored, in Unix milliseconds.
     pub time_ms: u64,
     /// The sender.
-    pub from: String,
+    pub from: Name,
     /// This very device sent it: then only the fact is sent, not the entry.
     pub own: bool,
     /// What stands there.
@@ -332,7 +331,7 @@ impl Feed {
     pub(crate) fn bytes(&self) -> usize {
         let own = |body: &Body| {
             let Body::Deliver(deliver) = body else { return 0 };
-            deliver.conversation.id.capacity() + deliver.from.capacity() + deliver.content.capacity()
+            deliver.conversation.id.allocated() + deliver.from.allocated() + deliver.content.capacity()
         };
         self.queue.iter().map(|body| size_of::<Body>() + own(body)).sum()
     }

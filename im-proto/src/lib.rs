@@ -73,7 +73,7 @@ pub use im_crypto::{
     CookieKeys, CryptoProvider, Entropy, HandshakeId, KeyLimits, Padding, ServerKey, ServerPublicKey, StaticKey,
     StaticPublicKey, SuiteId, TicketError, TicketKeys, TicketStore, TlsExporter, UsedTickets,
 };
-pub use im_serial::body::{Conversation, ConversationKind, Position};
+pub use im_serial::body::{Conversation, ConversationKind, Name, Position};
 pub use im_serial::{FormatId, Registry};
 
 /// The provider of primitives from the RustCrypto project.

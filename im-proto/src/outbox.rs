@@ -66,7 +66,7 @@ pub(crate) trait Outgoing {
 
 impl Outgoing for Message {
     fn allocated(&self) -> usize {
-        self.content.capacity() + self.to.id.capacity()
+        self.content.capacity() + self.to.id.allocated()
     }
 
     fn into_body(self) -> Body {
@@ -77,7 +77,7 @@ impl Outgoing for Message {
 
 impl Outgoing for Command {
     fn allocated(&self) -> usize {
-        self.change.allocated() + self.to.id.capacity()
+        self.change.allocated() + self.to.id.allocated()
     }
 
     fn into_body(self) -> Body {

@@ -430,7 +430,7 @@ mod tests {
     }
 
     /// Room, message and loss of everything that waits.
-    fn drain(rooms: &mut Rooms) -> Vec<(alloc::string::String, u64, u64)> {
+    fn drain(rooms: &mut Rooms) -> Vec<(im_serial::body::Name, u64, u64)> {
         let mut all = Vec::new();
         while let Some(body) = rooms.next() {
             match &*body {

@@ -171,7 +171,7 @@ pub struct SealedMessage {
 
 impl Outgoing for SealedMessage {
     fn allocated(&self) -> usize {
-        self.parts.0.capacity() + self.to.id.capacity()
+        self.parts.0.capacity() + self.to.id.allocated()
     }
 
     fn into_body(self) -> Body {

@@ -212,7 +212,7 @@ fn replaces(new: &Body, old: &Body) -> bool {
 #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else waits in such a queue")]
 fn cost(body: &Body) -> usize {
     let own = match body {
-        Body::Typing(body) => body.conversation.id.capacity() + body.user.capacity(),
+        Body::Typing(body) => body.conversation.id.allocated() + body.user.capacity(),
         Body::Presence(body) => body.user.capacity(),
         Body::Watch(body) => body.user.capacity(),
         Body::CallSignal(body) => {

@@ -2,11 +2,10 @@
 //! who missed a piece waits for the message of the log that has the whole.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use im_serial::Body;
-use im_serial::body::{Conversation, StreamDelta, StreamEnd, StreamOpen};
+use im_serial::body::{Conversation, Name, StreamDelta, StreamEnd, StreamOpen};
 
 use crate::error::StreamError;
 
@@ -137,7 +136,7 @@ impl Outgoings {
         &mut self,
         id: u64,
         conversation: Conversation,
-        from: String,
+        from: Name,
         content_type: u32,
     ) -> Result<(), StreamError> {
         if self.streams.contains_key(&id) {
@@ -361,6 +360,7 @@ impl Incomings {
 #[cfg(test)]
 #[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
+    use alloc::string::String;
     use alloc::{format, vec};
 
     use super::*;

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::body::Name;
 pub use crate::budget::Budget;
 pub use crate::reader::Reader;
 
@@ -283,7 +284,7 @@ pub trait List {
     fn get(&self, index: usize) -> ValueRef<'_>;
 }
 
-/// What a field of a record may be: `bool`, `i8`, `i32`, `u32`, `i64`, `u64`, `String`, `Vec<u8>`, a record, a list of
+/// What a field of a record may be: `bool`, `i8`, `i32`, `u32`, `i64`, `u64`, `String`, [`Name`], `Vec<u8>`, a record, a list of
 /// strings or records, and `Option`s of those that Java can set to null.
 pub trait FieldValue: Sized {
     /// The type in the table.
@@ -360,6 +361,17 @@ macro_rules! nullable {
 nullable! {
     (String, Type::Str, Str);
     (Vec<u8>, Type::Bytes, Bytes);
+}
+
+/// In Java formats a `String` that is never null.
+impl FieldValue for Name {
+    const TYPE: Type = Type::Str;
+    fn value(&self) -> ValueRef<'_> {
+        ValueRef::Str(self)
+    }
+    fn from_value(value: Value) -> Result<Self, WrongType> {
+        Ok(Option::<String>::from_value(value)?.unwrap_or_default().into())
+    }
 }
 
 impl FieldValue for Any {

@@ -26,6 +26,8 @@ mod msgpack;
 #[cfg(feature = "postcard")]
 mod postcard;
 #[cfg(feature = "protobuf")]
+mod proto;
+#[cfg(feature = "protobuf")]
 mod protobuf;
 mod reader;
 mod registry;

@@ -49,10 +49,11 @@ pub(crate) mod bytes {
     }
 }
 
-/// Strings, read as borrowed ones: bincode allocates for what is declared when it is asked for an owned value.
+/// Strings and names, read as borrowed ones: bincode allocates for what is declared when it is asked for an owned value.
 pub(crate) mod string {
     use alloc::string::String;
     use core::fmt;
+    use core::marker::PhantomData;
 
     use serde::de::{Error, Visitor};
     use serde::{Deserializer, Serializer};
@@ -61,21 +62,25 @@ pub(crate) mod string {
         to.serialize_str(text)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-        from.deserialize_str(Text)
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: From<String> + for<'a> From<&'a str>,
+        D: Deserializer<'de>,
+    {
+        from.deserialize_str(Text(PhantomData))
     }
 
-    struct Text;
-    impl Visitor<'_> for Text {
-        type Value = String;
+    struct Text<T>(PhantomData<T>);
+    impl<T: From<String> + for<'a> From<&'a str>> Visitor<'_> for Text<T> {
+        type Value = T;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a string")
         }
-        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-            Ok(String::from(text))
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            Ok(T::from(text))
         }
-        fn visit_string<E: Error>(self, text: String) -> Result<String, E> {
-            Ok(text)
+        fn visit_string<E: Error>(self, text: String) -> Result<T, E> {
+            Ok(T::from(text))
         }
     }
 }

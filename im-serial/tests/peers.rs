@@ -127,7 +127,7 @@ proptest! {
         routed in proptest::option::of(proptest::collection::vec(proptest::option::of(".{0,9}"), 0..9)),
     ) {
         let config = Configuration::default().with_varint_encoding();
-        let conversation = || Conversation { kind, id: id.clone() };
+        let conversation = || Conversation { kind, id: Name::from(&id) };
         let mirrored = || mirror::Conversation { kind, id: id.clone() };
         let [message_id, seq, time_ms] = [numbers[0], small, numbers[2]];
         let stored = Stored { conversation: conversation(), message_id, seq, time_ms, duplicate: flag, in_stream: !flag };

@@ -79,8 +79,13 @@ pub struct Results {
 
 impl Default for Results {
     fn default() -> Self {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        Self { folder: target.join("criterion") }
+        // A benchmark runs in its package's folder: the target folder is found as criterion finds it.
+        let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let built_in = || {
+            let exe = std::env::current_exe().ok()?;
+            exe.ancestors().find(|folder| folder.ends_with("release"))?.parent().map(PathBuf::from)
+        };
+        Self { folder: named.or_else(built_in).unwrap_or_else(|| "target".into()).join("criterion") }
     }
 }
 

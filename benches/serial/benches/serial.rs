@@ -81,7 +81,7 @@ impl ByThrift for Conversation {
             match (found.field_type, found.id) {
                 (TType::Stop, _) => break,
                 (_, Some(1)) => value.kind = from.read_i32()? as u32,
-                (_, Some(2)) => value.id = from.read_string()?,
+                (_, Some(2)) => value.id = from.read_string()?.into(),
                 (ty, _) => from.skip(ty)?,
             }
         }
@@ -146,7 +146,7 @@ impl ByThrift for Deliver {
             match (found.field_type, found.id) {
                 (TType::Stop, _) => break,
                 (_, Some(1)) => value.conversation = Conversation::read(from)?,
-                (_, Some(2)) => value.from = from.read_string()?,
+                (_, Some(2)) => value.from = from.read_string()?.into(),
                 (_, Some(3)) => value.message_id = from.read_i64()? as u64,
                 (_, Some(4)) => value.seq = from.read_i64()? as u64,
                 (_, Some(5)) => value.time_ms = from.read_i64()? as u64,

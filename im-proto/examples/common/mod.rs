@@ -53,7 +53,7 @@ impl Log {
                         seq,
                         message_id: 1000 + seq,
                         time_ms: 0,
-                        from: me.user.clone(),
+                        from: (&me.user).into(),
                         own: false,
                         entry: Entry::Message { content_type: message.content_type, content: message.content },
                     };
@@ -94,7 +94,7 @@ impl Log {
 
     /// Alice names the conversation "bob", and bob names it "alice".
     fn conversation(&mut self, me: &Device, conversation: &Conversation) -> &mut Vec<Row> {
-        let (a, b) = (me.user.clone(), conversation.id.clone());
+        let (a, b) = (me.user.clone(), conversation.id.to_string());
         self.messages.entry(if a <= b { (a, b) } else { (b, a) }).or_default()
     }
 }

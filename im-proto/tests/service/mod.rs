@@ -248,7 +248,7 @@ impl Device {
     fn take(&mut self, event: ClientEvent) {
         if let ClientEvent::Message(delivery) = event {
             let text = String::from_utf8(delivery.entry.content().to_vec()).expect("text");
-            self.got.push((delivery.conversation.id, delivery.seq, text));
+            self.got.push((delivery.conversation.id.into(), delivery.seq, text));
             self.client.ack(delivery.token);
         } else if !matches!(event, ClientEvent::Negotiated(_) | ClientEvent::LoggedIn { .. }) {
             self.told.push(event);

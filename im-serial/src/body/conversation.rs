@@ -1,7 +1,8 @@
 //! What a conversation is called.
 
-use alloc::string::String;
 use core::fmt;
+
+use super::Name;
 
 /// What kind of conversation a [`Conversation`] names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ wire_struct! {
         1 [uint32] kind: u32;
         /// The other user's id, for a private conversation; otherwise the id of the group, room or channel, or which of the
         /// user's own notices.
-        2 [string] id: String as "crate::text::string";
+        2 [name] id: Name as "crate::text::string";
     }
 }
 
@@ -70,7 +71,7 @@ impl Conversation {
     /// # use im_serial::body::Conversation;
     /// assert_eq!(Conversation::private("bob").to_string(), "private:bob");
     /// ```
-    pub fn private(user: impl Into<String>) -> Self {
+    pub fn private(user: impl Into<Name>) -> Self {
         Self::new(ConversationKind::Private, user)
     }
 
@@ -80,7 +81,7 @@ impl Conversation {
     /// # use im_serial::body::Conversation;
     /// assert_eq!(Conversation::group("team").to_string(), "group:team");
     /// ```
-    pub fn group(id: impl Into<String>) -> Self {
+    pub fn group(id: impl Into<Name>) -> Self {
         Self::new(ConversationKind::Group, id)
     }
 
@@ -90,7 +91,7 @@ impl Conversation {
     /// # use im_serial::body::Conversation;
     /// assert_eq!(Conversation::room("show-7").to_string(), "room:show-7");
     /// ```
-    pub fn room(id: impl Into<String>) -> Self {
+    pub fn room(id: impl Into<Name>) -> Self {
         Self::new(ConversationKind::Room, id)
     }
 
@@ -100,7 +101,7 @@ impl Conversation {
     /// # use im_serial::body::Conversation;
     /// assert_eq!(Conversation::broadcast("news").to_string(), "broadcast:news");
     /// ```
-    pub fn broadcast(id: impl Into<String>) -> Self {
+    pub fn broadcast(id: impl Into<Name>) -> Self {
         Self::new(ConversationKind::Broadcast, id)
     }
 
@@ -110,11 +111,11 @@ impl Conversation {
     /// # use im_serial::body::Conversation;
     /// assert_eq!(Conversation::notices("friends").to_string(), "notices:friends");
     /// ```
-    pub fn notices(id: impl Into<String>) -> Self {
+    pub fn notices(id: impl Into<Name>) -> Self {
         Self::new(ConversationKind::Notices, id)
     }
 
-    fn new(kind: ConversationKind, id: impl Into<String>) -> Self {
+    fn new(kind: ConversationKind, id: impl Into<Name>) -> Self {
         Self { kind: kind as u32, id: id.into() }
     }
 

@@ -3,18 +3,18 @@
 use core::fmt;
 
 /// Declares the bodies. A `boxed` one is larger than the others, which would have to be moved at its size. The tag is that of
-/// protobuf and thrift; `[..]` holds the protobuf type; `as "module"` the serde helper; `redacted` keeps a
+/// protobuf and thrift; `[..]` holds the protobuf type, see `crate::proto`; `as "module"` the serde helper; `redacted` keeps a
 /// field out of `Debug`, as byte strings always are.
 macro_rules! bodies {
     ($(
         $(#[$doc:meta])*
         $name:ident = $code:literal $($boxed:ident)? {
-            $( $(#[$fdoc:meta])* $tag:literal [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
+            $( $(#[$fdoc:meta])* $tag:literal [$pb:ident] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
         }
     )*) => {
         $( wire_struct! {
             $(#[$doc])*
-            $name { $( $(#[$fdoc])* $tag [$($pb)*] $field: $ty $(as $with)? $(=> $redacted)?; )* }
+            $name { $( $(#[$fdoc])* $tag [$pb] $field: $ty $(as $with)? $(=> $redacted)?; )* }
         } )*
 
         /// Which body a message type carries. The numbers are the message types of the packet header.
@@ -101,18 +101,15 @@ macro_rules! wire_struct {
     (
         $(#[$doc:meta])*
         $name:ident {
-            $( $(#[$fdoc:meta])* $tag:literal [$($pb:tt)*] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
+            $( $(#[$fdoc:meta])* $tag:literal [$pb:ident] $field:ident: $ty:ty $(as $with:tt)? $(=> $redacted:tt)?; )*
         }
     ) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq)]
-        #[cfg_attr(feature = "protobuf", derive(prost::Message), prost(skip_debug))]
-        #[cfg_attr(not(feature = "protobuf"), derive(Default))]
+        #[derive(Clone, Default, PartialEq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
         pub struct $name {
             $(
                 $(#[$fdoc])*
-                #[cfg_attr(feature = "protobuf", prost($($pb)*, tag = $tag))]
                 $( #[cfg_attr(feature = "serde", serde(with = $with))] )?
                 pub $field: $ty,
             )*
@@ -121,6 +118,9 @@ macro_rules! wire_struct {
         crate::record! { @impl Default $name, concat!("im.", stringify!($name)), 1, [], [],
             $( $tag, $field: $ty, field_type!($ty $(, $with)?), [], [], []; )*
         }
+
+        #[cfg(feature = "protobuf")]
+        crate::proto::implement! { $name { $( $tag [$pb] $field; )* } }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 #[macro_use]
 mod declare;
 mod conversation;
+mod name;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,12 +19,13 @@ use crate::wire::{Make, Visit};
 
 pub use conversation::{Conversation, ConversationKind};
 use declare::Redacted;
+pub use name::Name;
 
 wire_struct! {
     /// What a device has of a conversation.
     Position {
         /// The conversation, as this device names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// The epoch of the log that the seqs below belong to.
         2 [uint64] epoch: u64;
         /// It has everything up to and including this seq.
@@ -37,7 +39,7 @@ wire_struct! {
     /// A conversation that does not continue where the device stands.
     Reload {
         /// The conversation, as this device names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// Why: 1 another epoch, 2 the position is not known, 3 the position is too old.
         2 [uint32] reason: u32;
         /// The epoch of the log now.
@@ -59,7 +61,7 @@ bodies! {
         /// The session that the device wants to continue; 0 for none.
         5 [uint64] session: u64 as "crate::text::id";
         /// What the device has, the most recently active conversation first; at most 64.
-        6 [message, repeated] positions: Vec<Position>;
+        6 [messages] positions: Vec<Position>;
     }
     /// The login was accepted.
     LoginOk = 17 {
@@ -78,7 +80,7 @@ bodies! {
         /// What becomes of the session and the positions that the login named: 0 another session, 1 recovered, 2 reload.
         7 [uint32] resume: u32;
         /// With 2: the conversations that do not continue; all others do.
-        8 [message, repeated] reload: Vec<Reload>;
+        8 [messages] reload: Vec<Reload>;
     }
     /// The last packet of a side.
     Close = 18 {
@@ -94,30 +96,30 @@ bodies! {
     /// A ticket, with which a later connection of this device resumes: used once.
     Ticket = 22 {
         /// The server's own bytes, at most 512.
-        1 [bytes = "vec"] ticket: Vec<u8> as "crate::text::bytes";
+        1 [bytes] ticket: Vec<u8> as "crate::text::bytes";
         /// For how long it is good, in seconds.
         2 [uint32] lifetime_secs: u32;
     }
     /// The epoch of a conversation's log: all that follows of the conversation belongs to it.
     Epoch = 23 {
         /// The conversation, as the receiver names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// The epoch.
         2 [uint64] epoch: u64;
     }
     /// A message to be stored and delivered. The packet id of its header identifies it over retries.
     Send = 32 {
         /// Where to.
-        1 [message, required] to: Conversation;
+        1 [message] to: Conversation;
         /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
         2 [uint32] content_type: u32;
         /// The content.
-        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        3 [bytes] content: Vec<u8> as "crate::text::bytes";
     }
     /// The message whose packet id the header repeats is durable.
     Stored = 33 {
         /// The conversation, as the sender names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// The server's id of the message.
         2 [uint64] message_id: u64 as "crate::text::id";
         /// Its place in the conversation: dense, from 1.
@@ -144,9 +146,9 @@ bodies! {
     /// message that was recalled.
     Deliver = 35 {
         /// The conversation, as the receiver names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// Who sent it.
-        2 [string] from: String as "crate::text::string";
+        2 [name] from: Name as "crate::text::string";
         /// The server's id of the message.
         3 [uint64] message_id: u64 as "crate::text::id";
         /// Its place in the conversation: dense, from 1.
@@ -156,7 +158,7 @@ bodies! {
         /// What the content is, as in `Send`.
         6 [uint32] content_type: u32;
         /// The content of a message or of an edit, the text of a reaction; otherwise empty.
-        7 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        7 [bytes] content: Vec<u8> as "crate::text::bytes";
         /// What the entry is: 0 a message; the others are in the specification.
         8 [uint32] kind: u32;
         /// Which entry of the conversation a command is about, by its seq; otherwise 0.
@@ -165,7 +167,7 @@ bodies! {
     /// This device has every message of the conversation up to and including `up_to`.
     Delivered = 36 {
         /// The conversation, as this device names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// The highest seq of the run without a gap.
         2 [uint64] up_to: u64;
         /// The epoch that the seq belongs to; 0 where the server named none.
@@ -174,25 +176,25 @@ bodies! {
     /// Takes a message back: from now on nobody is sent its content. Logged in its place, like a message.
     Recall = 37 {
         /// The conversation of the message.
-        1 [message, required] to: Conversation;
+        1 [message] to: Conversation;
         /// Which message.
         2 [uint64] about: u64;
     }
     /// Gives a message other content. Logged in its place, like a message.
     Edit = 38 {
         /// The conversation of the message.
-        1 [message, required] to: Conversation;
+        1 [message] to: Conversation;
         /// Which message.
         2 [uint64] about: u64;
         /// What the content is, as in `Send`.
         3 [uint32] content_type: u32;
         /// The content.
-        4 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        4 [bytes] content: Vec<u8> as "crate::text::bytes";
     }
     /// Adds a reaction to a message, or takes it away. Logged in its place, like a message.
     Reaction = 39 {
         /// The conversation of the message.
-        1 [message, required] to: Conversation;
+        1 [message] to: Conversation;
         /// Which message.
         2 [uint64] about: u64;
         /// The reaction: 1 to 64 bytes without control characters, an emoji as a rule.
@@ -203,16 +205,16 @@ bodies! {
     /// A message whose content is encrypted for each device of its own; the server keeps the parts apart and cannot read them.
     SendSealed = 40 {
         /// Where to.
-        1 [message, required] to: Conversation;
+        1 [message] to: Conversation;
         /// What the content is once it is decrypted, as in `Send`.
         2 [uint32] content_type: u32;
         /// The parts, in the layout of the specification.
-        3 [bytes = "vec"] parts: Vec<u8> as "crate::text::bytes";
+        3 [bytes] parts: Vec<u8> as "crate::text::bytes";
     }
     /// The user has read the conversation up to and including `up_to`; what came later stays unread.
     Read = 48 {
         /// The conversation, as this device names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// The highest seq read.
         2 [uint64] up_to: u64;
         /// The epoch that the seq belongs to; 0 where the server named none.
@@ -221,7 +223,7 @@ bodies! {
     /// How far a user has read a conversation.
     ReadBy = 49 {
         /// The conversation, as the receiver names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// Who read; the receiver's own user for its own position.
         2 [string] user: String as "crate::text::string";
         /// The highest seq read.
@@ -232,7 +234,7 @@ bodies! {
     /// How far some device of a user has a conversation.
     DeliveredTo = 50 {
         /// The conversation, as the receiver names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// Whose device.
         2 [string] user: String as "crate::text::string";
         /// The highest seq had.
@@ -243,7 +245,7 @@ bodies! {
     /// Somebody types, or stopped. Never stored.
     Typing = 56 {
         /// The conversation, as sender or receiver names it.
-        1 [message, required] conversation: Conversation;
+        1 [message] conversation: Conversation;
         /// Who; empty from a client.
         2 [string] user: String as "crate::text::string";
         /// Types; false: stopped.
@@ -286,7 +288,7 @@ bodies! {
         /// Who is invited: names with a line feed between them.
         9 [string] users: String as "crate::text::string";
         /// An offer, answer or candidate.
-        10 [bytes = "vec"] payload: Vec<u8> as "crate::text::bytes";
+        10 [bytes] payload: Vec<u8> as "crate::text::bytes";
     }
     /// The answer to the call signal whose packet id the header repeats.
     CallAnswer = 65 {
@@ -336,27 +338,27 @@ bodies! {
         /// Who is the host from now on.
         12 [string] host: String as "crate::text::string";
         /// An offer, answer or candidate.
-        13 [bytes = "vec"] payload: Vec<u8> as "crate::text::bytes";
+        13 [bytes] payload: Vec<u8> as "crate::text::bytes";
     }
     /// Asks to come into a room.
     RoomJoin = 72 {
         /// The room.
-        1 [message, required] room: Conversation;
+        1 [message] room: Conversation;
     }
     /// The connection is in the room; answers the join whose packet id the header repeats.
     RoomJoined = 73 {
         /// The room.
-        1 [message, required] room: Conversation;
+        1 [message] room: Conversation;
     }
     /// Leaves a room.
     RoomLeave = 74 {
         /// The room.
-        1 [message, required] room: Conversation;
+        1 [message] room: Conversation;
     }
     /// The connection is in the room no more: it left, or the server removed it.
     RoomLeft = 75 {
         /// The room.
-        1 [message, required] room: Conversation;
+        1 [message] room: Conversation;
         /// Why: 0 it left, 1 removed, 2 banned, 3 the room was closed; 128 to 191 belong to applications.
         2 [uint32] exit: u32;
         /// For people.
@@ -365,9 +367,9 @@ bodies! {
     /// A message of a room. It is delivered once, or dropped where the reader is too slow.
     RoomMessage = 76 {
         /// The room.
-        1 [message, required] room: Conversation;
+        1 [message] room: Conversation;
         /// Who sent it.
-        2 [string] from: String as "crate::text::string";
+        2 [name] from: Name as "crate::text::string";
         /// The server's id of the message.
         3 [uint64] message_id: u64 as "crate::text::id";
         /// When the server took it, in Unix milliseconds.
@@ -375,7 +377,7 @@ bodies! {
         /// What the content is, as in `Send`.
         5 [uint32] content_type: u32;
         /// The content.
-        6 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        6 [bytes] content: Vec<u8> as "crate::text::bytes";
         /// How many messages of this room were dropped since the last one that this connection got.
         7 [uint64] dropped: u64;
     }
@@ -384,9 +386,9 @@ bodies! {
         /// Names the stream on this connection, for the side that opens it.
         1 [uint64] stream: u64 as "crate::text::id";
         /// Where it belongs, as sender or receiver names it.
-        2 [message, required] conversation: Conversation;
+        2 [message] conversation: Conversation;
         /// Whose content it is; empty from a client.
-        3 [string] from: String as "crate::text::string";
+        3 [name] from: Name as "crate::text::string";
         /// What the content is, as in `Send`.
         4 [uint32] content_type: u32;
     }
@@ -397,7 +399,7 @@ bodies! {
         /// How many bytes of the stream come before this piece.
         2 [uint64] offset: u64;
         /// The piece.
-        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        3 [bytes] content: Vec<u8> as "crate::text::bytes";
     }
     /// The end of a stream.
     StreamEnd = 82 {
@@ -417,7 +419,7 @@ bodies! {
         /// What the content is, as in `Send`.
         2 [uint32] content_type: u32;
         /// The content.
-        3 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        3 [bytes] content: Vec<u8> as "crate::text::bytes";
         /// For how many milliseconds an answer is waited for, from 1.
         4 [uint32] timeout_ms: u32;
     }
@@ -426,6 +428,6 @@ bodies! {
         /// What the content is, as in `Send`.
         1 [uint32] content_type: u32;
         /// The content.
-        2 [bytes = "vec"] content: Vec<u8> as "crate::text::bytes";
+        2 [bytes] content: Vec<u8> as "crate::text::bytes";
     }
 }

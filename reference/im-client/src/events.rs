@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_proto::call::{CallId, CallRefusal, CallState};
-use im_proto::{Closed, Conversation, Delivery, Negotiated, PacketId, PeerSignal, RefusalCode, ReloadReason, RoomExit};
+use im_proto::{
+    Closed, Conversation, Delivery, Name, Negotiated, PacketId, PeerSignal, RefusalCode, ReloadReason, RoomExit,
+};
 use tokio::sync::Notify;
 
 use crate::url::ServerUrl;
@@ -163,7 +165,7 @@ pub struct RoomMessage {
     /// The room.
     pub room: Conversation,
     /// Who sent it.
-    pub from: String,
+    pub from: Name,
     /// The server's id.
     pub message_id: u64,
     /// When the server took it, in Unix milliseconds.

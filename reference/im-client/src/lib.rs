@@ -23,7 +23,7 @@ pub use url::{ServerUrl, UrlError};
 
 pub use im_proto::{
     AckToken, Backoff, Change, ClientConfig, CloseCode, Closed, ClosedBy, Command, ConfigError, Conversation,
-    Credentials, Delivery, Entry, FormatId, Message, Negotiated, PacketId, PeerSignal, PresenceState, ReadError,
+    Credentials, Delivery, Entry, FormatId, Message, Name, Negotiated, PacketId, PeerSignal, PresenceState, ReadError,
     RefusalCode, ReloadReason, RoomError, RoomExit, SealedMessage, SealedParts, ServerPublicKey, Signal, SignalError,
     SuiteId, call, content_type,
 };

@@ -35,7 +35,7 @@ async fn a_message_is_stored_delivered_and_acked(server: TestServer, url: &str) 
     assert_eq!(delivery.entry.content(), b"hello");
     bob.ack(delivery.token).await;
     soon(bob.close()).await;
-    let acked = server.shared.acked.lock().unwrap().contains(&("alice".to_owned(), 1));
+    let acked = server.shared.acked.lock().unwrap().contains(&("alice".into(), 1));
     assert!(acked, "the ack goes out before the close");
     assert_eq!(soon(bob.send(Message::text("alice", "late"))).await, Err(SendFailure::Ended));
 

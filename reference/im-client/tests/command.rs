@@ -48,7 +48,7 @@ async fn send_then_listen() {
     let heard = output(&mut im(&server, "bob", &["listen", "--count", "2"])).await;
     let lines = "alice #1 alice: hello bob\nalice #2 alice: two\\n\\u{1b}[2Jlines\n";
     assert_eq!(heard, (Some(0), lines.into(), String::new()));
-    assert_eq!(server.shared.acked.lock().unwrap().last(), Some(&("alice".to_owned(), 2)));
+    assert_eq!(server.shared.acked.lock().unwrap().last(), Some(&("alice".into(), 2)));
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn chat_talks_both_ways_and_ends_with_its_input() {
     assert_eq!(line().await, None);
     let done = soon(child.wait_with_output()).await.unwrap();
     assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap()), (Some(0), String::new()));
-    assert!(server.shared.acked.lock().unwrap().contains(&("bob".to_owned(), 3)));
+    assert!(server.shared.acked.lock().unwrap().contains(&("bob".into(), 3)));
 }
 
 #[cfg(unix)]
@@ -145,7 +145,7 @@ async fn ctrl_c_ends_gracefully() {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
-    assert!(server.shared.acked.lock().unwrap().contains(&("alice".to_owned(), 1)));
+    assert!(server.shared.acked.lock().unwrap().contains(&("alice".into(), 1)));
 }
 
 #[tokio::test]

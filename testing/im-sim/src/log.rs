@@ -210,7 +210,7 @@ impl Log {
                 seq,
                 message_id: record.message_id,
                 time_ms: 0,
-                from: record.from.clone(),
+                from: record.from.as_str().into(),
                 own: record.from == user && record.device == device,
                 entry: if record.recalled.is_some() { Entry::Recalled } else { record.entry.clone() },
             })

@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use im_crypto::ServerPublicKey;
-use im_serial::body::Conversation;
+use im_serial::body::{Conversation, Name};
 
 use crate::call::{CallId, CallRefusal, CallState};
 use crate::close::{Closed, RefusalCode};
@@ -28,7 +28,7 @@ pub struct Delivery {
     /// The conversation, as this user names it.
     pub conversation: Conversation,
     /// Who sent it.
-    pub from: String,
+    pub from: Name,
     /// The server's id.
     pub message_id: u64,
     /// Its place in the conversation.
@@ -201,7 +201,7 @@ pub enum ClientEvent {
         /// The room.
         room: Conversation,
         /// Who sent it.
-        from: String,
+        from: Name,
         /// The server's id.
         message_id: u64,
         /// When the server took it, in Unix milliseconds.
@@ -220,7 +220,7 @@ pub enum ClientEvent {
         /// Where it belongs.
         conversation: Conversation,
         /// Whose content it is.
-        from: String,
+        from: Name,
         /// See [`crate::content_type`].
         content_type: u32,
     },

@@ -1,10 +1,9 @@
 //! Streams of others as they come, and this client's own.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use core::time::Duration;
 
-use im_serial::body::{Conversation, Refused, StreamDelta, StreamEnd, StreamOpen};
+use im_serial::body::{Conversation, Name, Refused, StreamDelta, StreamEnd, StreamOpen};
 
 use super::{Client, ClientEvent};
 use crate::Connection;
@@ -42,7 +41,7 @@ impl Connection<Client> {
         }
         self.role.streams_out.has_room()?;
         let id = self.role.outbox.take_id();
-        self.role.streams_out.open(id.0, to.clone(), String::new(), content_type)?;
+        self.role.streams_out.open(id.0, to.clone(), Name::default(), content_type)?;
         Ok(id)
     }
 

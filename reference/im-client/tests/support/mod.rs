@@ -15,7 +15,8 @@ use futures_util::{SinkExt, StreamExt};
 use getrandom::SysRng;
 use im_client::{Backoff, Client, Credentials, Event, Events, Options, ServerPublicKey};
 use im_proto::{
-    CloseCode, Connection, Entropy, Instant, PacketId, RUSTCRYPTO, RefusalCode, ServerConfig, ServerEvent, ServerKey,
+    CloseCode, Connection, Entropy, Instant, Name, PacketId, RUSTCRYPTO, RefusalCode, ServerConfig, ServerEvent,
+    ServerKey,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     /// Packet ids in the order in which messages came in.
     pub(crate) seen: Mutex<Vec<PacketId>>,
     /// Acks in the order in which they came in.
-    pub(crate) acked: Mutex<Vec<(String, u64)>>,
+    pub(crate) acked: Mutex<Vec<(Name, u64)>>,
     /// Handshakes begun.
     pub(crate) connections: Mutex<u32>,
 }

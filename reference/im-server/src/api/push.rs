@@ -180,7 +180,7 @@ impl Saying {
                 None => hub.present(&self.from).1.len(),
             },
         };
-        Pushing { target: to.id, outcome, online }
+        Pushing { target: to.id.into(), outcome, online }
     }
 
     async fn store(&self, to: &Conversation) -> Result<Append, Refusal> {
@@ -234,7 +234,7 @@ impl Saying {
             },
             Err(refusal) => refused(&refusal),
         };
-        Ok(Pushing { target: room.id.clone(), outcome, online: services.hub.rooms.size(&room.id) })
+        Ok(Pushing { target: room.id.as_str().into(), outcome, online: services.hub.rooms.size(&room.id) })
     }
 }
 
@@ -244,6 +244,6 @@ fn refused(refusal: &Refusal) -> Outcome {
 
 /// Tells the targets of a request from each other. With at most a thousand, 64 bits of a hash do.
 fn packet_id(to: &Conversation) -> u64 {
-    let hash = Sha256::new().chain_update(to.kind.to_be_bytes()).chain_update(&to.id).finalize();
+    let hash = Sha256::new().chain_update(to.kind.to_be_bytes()).chain_update(to.id.as_bytes()).finalize();
     hash.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte))
 }

@@ -136,7 +136,7 @@ impl<T: Transport> Session<T> {
     ) {
         let Some(Member { membership, .. }) = &mut self.member else { return };
         let result = match allowed {
-            Ok(()) => self.connection.accept_join(packet_id).inspect(|()| membership.enter_room(room.id)),
+            Ok(()) => self.connection.accept_join(packet_id).inspect(|()| membership.enter_room(room.id.into())),
             Err(refusal) => {
                 let Refusal { code, reason, .. } = &refusal;
                 self.connection.refuse_join(packet_id, *code, reason, refusal.retry_after())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use im_proto::{Change, Conversation, Entry, FeedItem, SealedParts};
+use im_proto::{Change, Conversation, Entry, FeedItem, Name, SealedParts};
 
 use crate::conversation;
 use crate::hub::{Hub, Place, Receipt};
@@ -211,7 +211,7 @@ fn item(device: &Device, entry: StoredEntry) -> FeedItem {
         seq: entry.seq,
         message_id: entry.message_id,
         time_ms: entry.time_ms,
-        from: String::from(&*entry.from),
+        from: Name::from(&*entry.from),
         own: entry.from == device.user && entry.device == device.device,
         entry: as_entry(device, entry),
     }

@@ -21,7 +21,7 @@ fn key() -> ConversationKey {
 
 async fn text(peer: &mut Peer) -> (u64, String, String) {
     let (seq, from, entry) = peer.entry().await;
-    (seq, from, String::from_utf8(entry.content().to_vec()).unwrap())
+    (seq, from.into(), String::from_utf8(entry.content().to_vec()).unwrap())
 }
 
 fn said(seq: u64, from: &str, text: &str) -> (u64, String, String) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::common::process::{MANY_SOCKETS, command, sockets, start};
 use crate::common::{Peer, TestServer};
 use im_client::{Client, Event, Events, Options, ServerUrl};
-use im_proto::{ClientConfig, ClientEvent, Conversation, Credentials, Message, RUSTCRYPTO, RefusalCode};
+use im_proto::{ClientConfig, ClientEvent, Conversation, Credentials, Message, Name, RUSTCRYPTO, RefusalCode};
 use tokio::sync::{Barrier, Semaphore};
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ async fn join(peer: &mut Peer, room: &Conversation) {
 }
 
 /// The next room message: from, text, and how many were dropped before it.
-async fn heard(peer: &mut Peer) -> (String, String, u64) {
+async fn heard(peer: &mut Peer) -> (Name, String, u64) {
     peer.until(|event| match event {
         ClientEvent::RoomMessage { from, content, dropped, .. } => {
             Some((from, String::from_utf8(content).unwrap(), dropped))
@@ -35,7 +35,7 @@ async fn heard(peer: &mut Peer) -> (String, String, u64) {
     .await
 }
 
-fn said(from: &str, text: &str) -> (String, String, u64) {
+fn said(from: &str, text: &str) -> (Name, String, u64) {
     (from.into(), text.into(), 0)
 }
 

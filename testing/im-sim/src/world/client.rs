@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use im_proto::{
     AckToken, Arrival, Client, ClientConfig, ClientEvent, CloseCode, Closed, ClosedBy, Command, Connection,
-    Conversation, Entry, Instant, Message, PacketId, RefusalCode, ReloadReason, SavedTicket, SendError, SessionAnswer,
-    State,
+    Conversation, Entry, Instant, Message, Name, PacketId, RefusalCode, ReloadReason, SavedTicket, SendError,
+    SessionAnswer, State,
 };
 
 use super::event::{Event, Said};
@@ -37,7 +37,7 @@ pub(super) struct Sent {
 /// An entry that the application has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Got {
-    pub(super) from: String,
+    pub(super) from: Name,
     pub(super) entry: Entry,
     /// When the transport was begun that brought it.
     pub(super) dialed: Instant,

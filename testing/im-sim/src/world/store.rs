@@ -34,7 +34,7 @@ impl World {
         {
             let (user, other, about) = (op.user.clone(), op.message.to.clone(), *about);
             let mirrored = Conversation::private(user.as_str());
-            self.tell_all(op.server, &Hint::Recalled { user: other.id.clone(), conversation: mirrored, about });
+            self.tell_all(op.server, &Hint::Recalled { user: String::from(&*other.id), conversation: mirrored, about });
             self.tell_all(op.server, &Hint::Recalled { user, conversation: other, about });
         }
         let delay = self.rng.u64(0..20);
@@ -102,7 +102,7 @@ impl World {
         }
         if let Stored::Stored { seq, .. } = outcome {
             let mirrored = Conversation::private(op.user.as_str());
-            self.tell_all(op.server, &Hint::Head { user: to.id.clone(), conversation: mirrored, head: seq });
+            self.tell_all(op.server, &Hint::Head { user: String::from(&*to.id), conversation: mirrored, head: seq });
             self.tell_all(op.server, &Hint::Head { user: op.user.clone(), conversation: to.clone(), head: seq });
         }
         Ok(())

@@ -13,7 +13,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use im_proto::{
     Client, ClientConfig, ClientEvent, Closed, Command, Connection, Conversation, Credentials, Delivery, Entropy,
-    Entry, Instant, Message, PacketId, PeerSignal, RUSTCRYPTO, RefusalCode, RequestFailure, ServerKey, ServerPublicKey,
+    Entry, Instant, Message, Name, PacketId, PeerSignal, RUSTCRYPTO, RefusalCode, RequestFailure, ServerKey,
+    ServerPublicKey,
 };
 use im_server::auth::{Authenticator, OpenLoopback};
 use im_server::store::{FjallConfig, FjallStore, Store};
@@ -96,7 +97,7 @@ pub fn config(key: ServerPublicKey, user: &str, device: &str) -> ClientConfig {
 
 /// A delivery that was acked.
 pub struct Received {
-    pub from: String,
+    pub from: Name,
     pub seq: u64,
     pub content: Vec<u8>,
 }
@@ -272,7 +273,7 @@ impl Peer {
     }
 
     /// Waits for the next entry of a conversation, and acks it: seq, sender and entry.
-    pub async fn entry(&mut self) -> (u64, String, Entry) {
+    pub async fn entry(&mut self) -> (u64, Name, Entry) {
         let delivery = self
             .until(|event| match event {
                 ClientEvent::Message(delivery) => Some(delivery),
