@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::time::micros;
+
 /// Delays that double from `first` to `max`, each spread by a quarter so that many clients do not return at once.
 ///
 /// ```
@@ -29,9 +31,8 @@ impl Default for Backoff {
 impl Backoff {
     /// The delay after `tries` tries (1 or more), between 75 % and 125 % of the nominal one and never zero.
     pub(crate) fn delay(&self, tries: u32, rng: &mut fastrand::Rng) -> Duration {
-        let factor = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
-        let nominal = self.first.saturating_mul(factor).min(self.max);
-        let micros = u64::try_from(nominal.as_micros()).unwrap_or(u64::MAX);
+        let factor = 1u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
+        let micros = micros(self.first).saturating_mul(factor).min(micros(self.max));
         let spread = micros / 2;
         let jittered = (micros - micros / 4).saturating_add(rng.u64(0..=spread));
         Duration::from_micros(jittered.max(1))

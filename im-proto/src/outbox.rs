@@ -200,6 +200,11 @@ impl Outbox {
     fn position(&self, id: PacketId) -> Option<usize> {
         let first = self.entries.front()?.id.0;
         let distance = |id: PacketId| id.0.wrapping_sub(first) & (u64::MAX >> 1);
+        // Without a gap before it, an entry stands where its id says.
+        let dense = usize::try_from(distance(id)).ok()?;
+        if self.entries.get(dense).is_some_and(|entry| entry.id == id) {
+            return Some(dense);
+        }
         self.entries.binary_search_by_key(&distance(id), |entry| distance(entry.id)).ok()
     }
 
@@ -217,7 +222,10 @@ impl Outbox {
                 not_before
             }
         };
-        self.due = [self.due, due].into_iter().flatten().min();
+        self.due = match (self.due, due) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
         self.tidy_due();
     }
 

@@ -31,10 +31,15 @@ impl Instant {
     }
 }
 
+/// A duration in whole microseconds, without the 128 bits that the standard library counts them in.
+pub(crate) const fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
+}
+
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(micros(duration)))
     }
 }

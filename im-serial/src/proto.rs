@@ -1,8 +1,9 @@
 //! `prost::Message` of the bodies, by prost's own functions for each type. Its derive macro would do the same but for
 //! [`Name`](crate::body::Name), which it cannot know.
 
-use prost::encoding::decode_varint;
+use prost::bytes::BufMut;
 use prost::encoding::wire_type::WireType;
+use prost::encoding::{decode_varint, encode_key};
 
 /// Implements it for a struct whose fields are given as `tag [type] field;`. A type is one of the names below; what is at its
 /// default is not written, but for a message.
@@ -46,28 +47,92 @@ macro_rules! implement {
 
 pub(crate) use implement;
 
-macro_rules! plain {
+/// Writes a field's key. Every tag here is below 16, so that its key is a byte.
+fn put_key(tag: u32, wire_type: WireType, out: &mut impl BufMut) {
+    match u8::try_from(tag << 3 | wire_type as u32) {
+        Ok(key @ ..0x80) => out.put_u8(key),
+        Ok(_) | Err(_) => encode_key(tag, wire_type, out),
+    }
+}
+
+/// Writes a number; a large one at once, for which the vector makes room once.
+fn put_varint(mut value: u64, out: &mut impl BufMut) {
+    if let Ok(small @ ..0x80) = u8::try_from(value) {
+        return out.put_u8(small);
+    }
+    let mut bytes = [0; 10];
+    let mut len = 0;
+    for byte in &mut bytes {
+        len += 1;
+        let [low, ..] = value.to_le_bytes();
+        value >>= 7;
+        *byte = if value == 0 { low } else { low | 0x80 };
+        if value == 0 {
+            break;
+        }
+    }
+    out.put_slice(bytes.get(..len).unwrap_or_default());
+}
+
+/// Numbers and booleans.
+macro_rules! numbers {
     ($($pb:ident: $ty:ty;)*) => {
         $( pub(crate) mod $pb {
-            pub(crate) use prost::encoding::$pb::{encode, encoded_len, merge};
+            use prost::bytes::BufMut;
+            use prost::encoding::wire_type::WireType;
+            pub(crate) use prost::encoding::$pb::{encoded_len, merge};
 
             pub(crate) fn is_written(value: &$ty) -> bool {
                 *value != <$ty>::default()
+            }
+
+            pub(crate) fn encode(tag: u32, value: &$ty, out: &mut impl BufMut) {
+                super::put_key(tag, WireType::Varint, out);
+                super::put_varint(u64::from(*value), out);
             }
         } )*
     };
 }
 
-plain! {
+numbers! {
     bool: bool;
     uint32: u32;
     uint64: u64;
-    string: alloc::string::String;
+}
+
+/// Writes what has its length before it.
+fn put_bytes(tag: u32, bytes: &[u8], out: &mut impl BufMut) {
+    put_key(tag, WireType::LengthDelimited, out);
+    put_varint(bytes.len() as u64, out);
+    out.put_slice(bytes);
+}
+
+/// A string.
+pub(crate) mod string {
+    use prost::bytes::BufMut;
+    pub(crate) use prost::encoding::string::{encoded_len, merge};
+
+    pub(crate) fn encode(tag: u32, text: &str, out: &mut impl BufMut) {
+        super::put_bytes(tag, text.as_bytes(), out);
+    }
+
+    pub(crate) const fn is_written(text: &str) -> bool {
+        !text.is_empty()
+    }
 }
 
 /// A message, written even where all of it is at its default.
 pub(crate) mod message {
-    pub(crate) use prost::encoding::message::{encode, encoded_len, merge};
+    use prost::Message;
+    use prost::bytes::BufMut;
+    pub(crate) use prost::encoding::message::{encoded_len, merge};
+    use prost::encoding::wire_type::WireType;
+
+    pub(crate) fn encode(tag: u32, message: &impl Message, out: &mut impl BufMut) {
+        super::put_key(tag, WireType::LengthDelimited, out);
+        super::put_varint(message.encoded_len() as u64, out);
+        message.encode_raw(out);
+    }
 
     pub(crate) const fn is_written<T>(_: &T) -> bool {
         true
@@ -90,13 +155,17 @@ pub(crate) mod bytes {
     use alloc::vec::Vec;
 
     use prost::DecodeError;
-    use prost::bytes::Buf;
+    use prost::bytes::{Buf, BufMut};
     use prost::encoding::DecodeContext;
-    pub(crate) use prost::encoding::bytes::{encode, encoded_len};
+    pub(crate) use prost::encoding::bytes::encoded_len;
     use prost::encoding::wire_type::WireType;
 
     pub(crate) fn is_written(bytes: &[u8]) -> bool {
         !bytes.is_empty()
+    }
+
+    pub(crate) fn encode(tag: u32, bytes: &[u8], out: &mut impl BufMut) {
+        super::put_bytes(tag, bytes, out);
     }
 
     pub(crate) fn merge(
@@ -106,8 +175,7 @@ pub(crate) mod bytes {
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
         if let Some((next, len)) = super::in_one_piece(wire_type, from.chunk()) {
-            bytes.clear();
-            bytes.extend_from_slice(next);
+            *bytes = next.to_vec();
             from.advance(len);
             return Ok(());
         }
@@ -122,7 +190,7 @@ pub(crate) mod name {
     use prost::DecodeError;
     use prost::bytes::{Buf, BufMut};
     use prost::encoding::wire_type::WireType;
-    use prost::encoding::{DecodeContext, encode_key, encode_varint, encoded_len_varint, key_len};
+    use prost::encoding::{DecodeContext, encoded_len_varint, key_len};
 
     use crate::body::Name;
 
@@ -131,9 +199,7 @@ pub(crate) mod name {
     }
 
     pub(crate) fn encode(tag: u32, name: &Name, out: &mut impl BufMut) {
-        encode_key(tag, WireType::LengthDelimited, out);
-        encode_varint(name.len() as u64, out);
-        out.put_slice(name.as_bytes());
+        super::put_bytes(tag, name.as_bytes(), out);
     }
 
     pub(crate) fn encoded_len(tag: u32, name: &Name) -> usize {

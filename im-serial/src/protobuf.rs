@@ -25,7 +25,9 @@ impl Codec for Protobuf {
 
     #[inline]
     fn write<T: Wire>(body: &T, out: &mut Vec<u8>) -> Result<(), ()> {
-        body.encode(out).map_err(|_| ())
+        // A vector has room for everything, so that the length need not be counted first.
+        body.encode_raw(out);
+        Ok(())
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use im_codec::{HEADER_LEN, Header, MessageType};
+use im_codec::{HEADER_LEN, Header};
 use im_crypto::{Entropy, ResumptionSecret, TlsExporter};
 use im_serial::Body;
 use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, Refused, Stored};
@@ -16,7 +16,7 @@ use im_serial::body::{Conversation, Deliver, Delivered, Epoch, Position, Read, R
 pub use self::event::{ClientEvent, Delivery};
 use self::lanes::Lane;
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State, requests};
+use super::{Connection, State, requests, unexpected};
 use crate::close::{CloseCode, Closed, ClosedBy, RefusalCode, cut_reason};
 use crate::config::{ClientConfig, ConfigError};
 use crate::entry::{Entry, Parts};
@@ -343,6 +343,7 @@ impl Machine for Client {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are a client's to say")]
     fn on_body(
         &mut self,
         core: &mut Core,
@@ -351,59 +352,62 @@ impl Machine for Client {
         id: u64,
         body: Body,
     ) -> Result<(), Error> {
-        match (core.state, body) {
-            (State::LoggingIn, Body::LoginOk(ok)) if !self.login_due => {
+        let state = core.state;
+        if !matches!(state, State::Online | State::Closing) {
+            if state == State::LoggingIn
+                && !self.login_due
+                && let Body::LoginOk(ok) = body
+            {
                 self.logged_in(core, events, now, ok);
-                Ok(())
+                return Ok(());
             }
-            (State::Online | State::Closing, Body::Ticket(ticket)) => self.ticket(events, now, ticket),
-            (State::Online | State::Closing, Body::Epoch(Epoch { conversation, epoch })) => {
-                self.epoch(events, conversation, epoch)
-            }
-            (State::Online | State::Closing, Body::Stored(stored)) => self.stored(events, id, stored),
-            (State::Online | State::Closing, Body::Refused(refused)) => {
+            return Err(unexpected(&body, state));
+        }
+        match body {
+            Body::Ticket(ticket) => self.ticket(events, now, ticket),
+            Body::Epoch(Epoch { conversation, epoch }) => self.epoch(events, conversation, epoch),
+            Body::Stored(stored) => self.stored(events, id, stored),
+            Body::Refused(refused) => {
                 self.refused(events, now, id, refused);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::Deliver(deliver)) => self.deliver(core, events, deliver),
-            (State::Online | State::Closing, Body::CallAnswer(body)) => {
+            Body::Deliver(deliver) => self.deliver(core, events, deliver),
+            Body::CallAnswer(body) => {
                 self.call_answered(events, id, &body);
                 Ok(())
             }
-            (State::Online | State::Closing, body @ (Body::Typing(_) | Body::Presence(_) | Body::CallNotice(_))) => {
-                self.peer_signal(core, events, body)
-            }
-            (State::Online | State::Closing, Body::RoomJoined(body)) => {
+            body @ (Body::Typing(_) | Body::Presence(_) | Body::CallNotice(_)) => self.peer_signal(core, events, body),
+            Body::RoomJoined(body) => {
                 self.room_joined(events, id, body);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::RoomLeft(body)) => {
+            Body::RoomLeft(body) => {
                 self.room_left(events, body);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::RoomMessage(body)) => self.room_message(events, body),
-            (State::Online | State::Closing, Body::StreamOpen(body)) => self.stream_open(core, events, body),
-            (State::Online | State::Closing, Body::StreamDelta(body)) => {
+            Body::RoomMessage(body) => self.room_message(events, body),
+            Body::StreamOpen(body) => self.stream_open(core, events, body),
+            Body::StreamDelta(body) => {
                 self.stream_delta(core, events, body);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::StreamEnd(body)) => {
+            Body::StreamEnd(body) => {
                 self.stream_end(core, events, &body);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::Request(body)) => {
+            Body::Request(body) => {
                 if let Err((code, reason)) = requests::asked(self, events, now, id, body) {
                     self.requests.refuse(id, requests::refused(code, reason, None));
                 }
                 Ok(())
             }
-            (State::Online | State::Closing, Body::Response(body)) => {
+            Body::Response(body) => {
                 requests::answered(self, core, events, id, body);
                 Ok(())
             }
-            (State::Online | State::Closing, Body::ReadBy(body)) => self.read_by(events, body),
-            (State::Online | State::Closing, Body::DeliveredTo(body)) => self.delivered_to(events, body),
-            (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
+            Body::ReadBy(body) => self.read_by(events, body),
+            Body::DeliveredTo(body) => self.delivered_to(events, body),
+            body => Err(unexpected(&body, state)),
         }
     }
 

@@ -757,6 +757,10 @@ enum Sent {
     Message(u64),
 }
 
+fn unexpected(body: &Body, state: State) -> Error {
+    Error::Unexpected { got: MessageType(body.kind().code()), state }
+}
+
 fn closed_by_error(error: Error) -> Closed {
     let by = if error.fault() == Fault::Transport && !matches!(error, Error::Timeout(_)) {
         ClosedBy::Transport

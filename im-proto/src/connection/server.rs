@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use im_codec::{HEADER_LEN, MessageType};
+use im_codec::HEADER_LEN;
 use im_crypto::{Entropy, ResumptionSecret, StaticPublicKey, TicketClaims, TicketIdentity};
 use im_serial::Body;
 use im_serial::body::{Conversation, Delivered, Request as RequestBody, RoomJoin, RoomLeave, Stored};
@@ -19,7 +19,7 @@ pub use self::event::{ServerEvent, Submission};
 pub(crate) use self::live::Live;
 pub use self::login::{LoginRequest, ResumedLogin};
 use super::machine::{Core, Machine, Offer};
-use super::{Connection, State, requests, turns};
+use super::{Connection, State, requests, turns, unexpected};
 use crate::budget::{Budgets, Operation};
 use crate::close::{Closed, RefusalCode};
 use crate::config::{ServerConfig, valid_name};
@@ -347,6 +347,7 @@ impl Machine for Server {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are a server's to say")]
     fn on_body(
         &mut self,
         core: &mut Core,
@@ -355,33 +356,43 @@ impl Machine for Server {
         id: u64,
         body: Body,
     ) -> Result<(), Error> {
-        match (core.state, body) {
-            (State::LoggingIn, Body::Login(login)) => {
-                let event = self.login(login)?;
-                events.push_back(event);
-                Ok(())
+        match core.state {
+            State::Online => {}
+            // What arrives behind our own close is dropped.
+            State::Closing => return Ok(()),
+            state @ (State::Offline | State::Handshaking | State::LoggingIn | State::Closed) => {
+                if state == State::LoggingIn
+                    && let Body::Login(login) = body
+                {
+                    let event = self.login(login)?;
+                    events.push_back(event);
+                    return Ok(());
+                }
+                return Err(unexpected(&body, state));
             }
-            (State::Online, Body::Send(send)) => {
+        }
+        match body {
+            Body::Send(send) => {
                 self.submit(events, now, id, send);
                 Ok(())
             }
-            (State::Online, Body::SendSealed(body)) => {
+            Body::SendSealed(body) => {
                 self.submit_sealed(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::Recall(body)) => {
+            Body::Recall(body) => {
                 self.command(events, now, id, body.into());
                 Ok(())
             }
-            (State::Online, Body::Edit(body)) => {
+            Body::Edit(body) => {
                 self.command(events, now, id, body.into());
                 Ok(())
             }
-            (State::Online, Body::Reaction(body)) => {
+            Body::Reaction(body) => {
                 self.command(events, now, id, body.into());
                 Ok(())
             }
-            (State::Online, Body::Delivered(Delivered { conversation, up_to, epoch })) => {
+            Body::Delivered(Delivered { conversation, up_to, epoch }) => {
                 check_position(&conversation)?;
                 let other = self.feed.epoch(&conversation).is_some_and(|known| known != epoch);
                 if !other && self.feed.acked(&conversation, up_to) {
@@ -389,60 +400,58 @@ impl Machine for Server {
                 }
                 Ok(())
             }
-            (State::Online, Body::Read(body)) => self.read(events, body),
-            (State::Online, Body::Typing(body)) => {
+            Body::Read(body) => self.read(events, body),
+            Body::Typing(body) => {
                 self.typing(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::Presence(body)) => {
+            Body::Presence(body) => {
                 self.presence(events, now, id, &body);
                 Ok(())
             }
-            (State::Online, Body::Watch(body)) => {
+            Body::Watch(body) => {
                 self.watch(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::CallSignal(body)) => {
+            Body::CallSignal(body) => {
                 self.call_signal(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::RoomJoin(RoomJoin { room })) => {
+            Body::RoomJoin(RoomJoin { room }) => {
                 self.room_join(events, now, id, room);
                 Ok(())
             }
-            (State::Online, Body::RoomLeave(RoomLeave { room })) => {
+            Body::RoomLeave(RoomLeave { room }) => {
                 self.room_leave(events, now, id, room);
                 Ok(())
             }
-            (State::Online, Body::StreamOpen(body)) => {
+            Body::StreamOpen(body) => {
                 self.stream_open(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::StreamDelta(body)) => {
+            Body::StreamDelta(body) => {
                 self.stream_delta(core, events, now, body);
                 Ok(())
             }
-            (State::Online, Body::StreamEnd(body)) => {
+            Body::StreamEnd(body) => {
                 self.stream_end(events, &body);
                 Ok(())
             }
-            (State::Online, Body::Request(body)) => {
+            Body::Request(body) => {
                 self.request(events, now, id, body);
                 Ok(())
             }
-            (State::Online, Body::Response(body)) => {
+            Body::Response(body) => {
                 requests::answered(self, core, events, id, body);
                 Ok(())
             }
-            (State::Online, Body::Refused(body)) => {
+            Body::Refused(body) => {
                 if !requests::failed(self, events, id, &body) {
                     core.stats.late_responses += 1;
                 }
                 Ok(())
             }
-            // What arrives behind our own close is dropped.
-            (State::Closing, _) => Ok(()),
-            (state, body) => Err(Error::Unexpected { got: MessageType(body.kind().code()), state }),
+            body => Err(unexpected(&body, core.state)),
         }
     }
 

@@ -59,7 +59,10 @@ impl Client {
 
     /// What [`in_turn`](Self::in_turn) gave was transmitted.
     pub(super) fn sent_in_turn(&mut self, core: &mut Core, id: u64, now: Instant) {
-        let Some(lane) = self.lane(now) else { return };
+        // No other lane has an id of the outbox.
+        let message = self.outbox.next(now, self.send_max).is_some_and(|(next, _)| next.0 == id);
+        let lane = if message { Some(Lane::Messages) } else { self.lane(now) };
+        let Some(lane) = lane else { return };
         match lane {
             Lane::Messages => {
                 if self.outbox.transmitted(PacketId(id), now, &mut self.rng) {

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use im_codec::MessageType;
 use im_serial::Kind;
 
 use super::*;

@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec;
 
+use im_codec::MessageType;
 use im_serial::Kind;
 use im_serial::body::{CallSignal, Edit, Presence, Reaction, Recall, Send, Typing, Watch};
 
