@@ -30,6 +30,7 @@ struct Login { // 16
   4: optional i32 receive_max,
   5: optional i64 session, // 0: none
   6: optional list<Position> positions, // at most 64, the most recently active first
+  7: optional i32 receive_bytes, // bytes of content; 0: as many as receive_max lets
 }
 
 struct LoginOk { // 17
@@ -46,6 +47,7 @@ struct LoginOk { // 17
 struct Close { // 18
   1: optional i32 code,
   2: optional string reason,
+  3: optional i32 retry_after_ms, // 0 leaves it to the receiver
 }
 
 struct Ping {} // 19

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use im_codec::{Header, Limits, MessageType, encode_packet};
 
@@ -146,6 +147,8 @@ pub struct Closed {
     /// Whether the peer proved to be the one the handshake authenticated. A close before that is only a hint: anybody
     /// on the path could have written it.
     pub authenticated: bool,
+    /// How long a client that comes back should wait at least: a server that stops knows when it is there again.
+    pub retry_after: Option<Duration>,
     /// The error that ended it, if one did.
     pub error: Option<Error>,
 }
@@ -168,6 +171,12 @@ impl fmt::Display for Closed {
         };
         write!(f, "{by}: {}: {}", self.code, self.reason)
     }
+}
+
+/// A wait on the wire, rounded up: a peer that waits as long as it was told must not be early.
+pub(crate) fn wait_millis(wait: Option<Duration>) -> u32 {
+    let millis = wait.unwrap_or_default().as_nanos().div_ceil(1_000_000);
+    u32::try_from(millis).unwrap_or(u32::MAX)
 }
 
 /// Longest reason on the wire, in bytes; longer ones are cut.

@@ -146,6 +146,9 @@ pub struct ClientConfig {
     /// How many deliveries of one connection may wait for the application's ack; 0 asks for no deliveries. While twice as
     /// many wait, no input is taken; a bundle that was taken before may bring as many again.
     pub receive_max: u32,
+    /// How many bytes of their contents may wait for it on one connection; one delivery may always. 0 sets no such bound, beside
+    /// `receive_max` contents of the server's greatest length. While twice as many wait, no input is taken. Default 1 MiB.
+    pub receive_bytes: u32,
     /// Bound of the outbox, in bytes, counted with the overhead of each message.
     pub outbox_bytes: usize,
     /// Bytes of signals that may wait for transmission, with the overhead of each; beyond that the oldest is dropped.
@@ -203,6 +206,7 @@ impl ClientConfig {
             max_body: DEFAULT_MAX_BODY,
             max_content: 32 * 1024,
             receive_max: 64,
+            receive_bytes: 1024 * 1024,
             outbox_bytes: 1024 * 1024,
             signal_bytes: 128 * 1024,
             rooms_max: 32,

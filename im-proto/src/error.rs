@@ -100,6 +100,12 @@ pub enum Error {
         /// The limit.
         max: u32,
     },
+    /// The peer had more bytes of content in flight than this side allows.
+    #[error("more than {max} bytes of content are unacked, which is the limit that the login named")]
+    ReceiveBytes {
+        /// The limit.
+        max: u32,
+    },
     /// A delivery left out part of a conversation.
     #[error("a delivery jumped from seq {had} to {got}")]
     Gap {
@@ -166,6 +172,7 @@ impl Error {
             | Self::Positions { .. }
             | Self::ConversationKind { .. }
             | Self::ReceiveMax { .. }
+            | Self::ReceiveBytes { .. }
             | Self::Gap { .. } => Fault::PeerViolated,
             Self::PeerLimit { .. } => Fault::PeerIncompatible,
             Self::Seal(_) | Self::TooManyConversations { .. } => Fault::LocalLimit,
@@ -203,7 +210,8 @@ impl Error {
             | Self::Ticket(_)
             | Self::Positions { .. }
             | Self::ConversationKind { .. }
-            | Self::ReceiveMax { .. } => CloseCode::PROTOCOL,
+            | Self::ReceiveMax { .. }
+            | Self::ReceiveBytes { .. } => CloseCode::PROTOCOL,
             Self::PeerLimit { .. } => CloseCode::UNSUPPORTED,
             Self::Gap { .. } => CloseCode::RESYNC,
             Self::TooManyConversations { .. } => CloseCode::BUSY,

@@ -54,6 +54,8 @@ struct Lane {
     sent: u64,
     /// The highest seq heard of.
     head: u64,
+    /// Content bytes of the last of what is in flight; what an earlier connection sent is not in it.
+    sizes: VecDeque<u32>,
     /// Stands in `dirty`.
     queued: bool,
 }
@@ -76,7 +78,7 @@ pub(crate) enum Question {
     /// Which conversations have more than this device's position.
     Unread { limit: usize },
     /// Messages of a conversation after a seq, or after the device's position.
-    Fetch { conversation: Conversation, after: Option<u64>, max_messages: usize },
+    Fetch { conversation: Conversation, after: Option<u64>, max_messages: usize, max_bytes: usize },
 }
 
 #[derive(Debug)]
@@ -87,6 +89,11 @@ pub(crate) struct Feed {
     dirty: VecDeque<Conversation>,
     receive_max: u64,
     in_flight: u64,
+    /// Content bytes that may be in flight; 0 for no such bound.
+    receive_bytes: u32,
+    in_flight_bytes: u64,
+    /// Content bytes of an entry that was read and did not fit; 0 for none. Its conversation is the first of `dirty`.
+    held: u32,
     fetching: Option<Conversation>,
     /// What was heard of it before the log was asked.
     asked_head: u64,
@@ -102,17 +109,22 @@ pub(crate) struct Feed {
 
 /// Most messages asked for at once; the window may be smaller.
 const MAX_FETCH: u64 = 64;
+/// A conversation whose entries are all acked keeps room for so many sizes.
+pub(crate) const KEPT_SIZES: usize = 64;
 /// Most recalls kept until the log answers.
 const MAX_RECALLED: usize = 64;
 
 impl Feed {
-    pub(crate) fn new(receive_max: u32, max_lanes: u32) -> Self {
+    pub(crate) fn new(receive_max: u32, receive_bytes: u32, max_lanes: u32) -> Self {
         Self {
             lanes: BTreeMap::new(),
             max_lanes: max_lanes as usize,
             dirty: VecDeque::new(),
             receive_max: u64::from(receive_max),
             in_flight: 0,
+            receive_bytes,
+            in_flight_bytes: 0,
+            held: 0,
             fetching: None,
             asked_head: 0,
             more_unread: receive_max > 0,
@@ -129,7 +141,7 @@ impl Feed {
         if self.receive_max == 0 || self.lanes.contains_key(conversation) {
             return;
         }
-        let lane = Lane { known: true, epoch: *epoch, acked: *acked, sent: *seq, head: *seq, queued: false };
+        let lane = Lane { known: true, epoch: *epoch, acked: *acked, sent: *seq, head: *seq, ..Lane::default() };
         // What the device did not ack before counts again until it does.
         self.in_flight += lane.in_flight();
         self.lanes.insert(conversation.clone(), lane);
@@ -190,15 +202,17 @@ impl Feed {
         }
         let room = self.receive_max.saturating_sub(self.in_flight);
         if room > 0
+            && let Some(max_bytes) = self.byte_room()
             && let Some(conversation) = self.dirty.pop_front()
         {
             let lane = self.lanes.get_mut(&conversation)?;
             lane.queued = false;
             let after = lane.known.then_some(lane.sent);
             self.asked_head = lane.head;
+            self.held = 0;
             self.fetching = Some(conversation.clone());
             let max_messages = usize::try_from(room.min(MAX_FETCH)).unwrap_or(1);
-            return Some(Question::Fetch { conversation, after, max_messages });
+            return Some(Question::Fetch { conversation, after, max_messages, max_bytes });
         }
         // Only when all is acked: the log knows no more than the acks that it was told of.
         if self.more_unread && self.dirty.is_empty() && self.in_flight == 0 {
@@ -206,6 +220,17 @@ impl Feed {
             return Some(Question::Unread { limit: (self.max_lanes / 2).max(1) });
         }
         None
+    }
+
+    /// How many content bytes may be asked for: `None` until an ack makes room. An entry that is larger than all of the credit goes
+    /// alone.
+    fn byte_room(&self) -> Option<usize> {
+        if self.receive_bytes == 0 {
+            return Some(usize::MAX);
+        }
+        let room = u64::from(self.receive_bytes).saturating_sub(self.in_flight_bytes);
+        let enough = self.in_flight_bytes == 0 || room >= u64::from(self.held.max(1));
+        enough.then(|| usize::try_from(room).unwrap_or(usize::MAX))
     }
 
     /// The answer to [`Question::Fetch`]: the messages after `after`, in order and without a gap.
@@ -251,16 +276,31 @@ impl Feed {
             lane.head = lane.sent;
         }
         for item in items {
-            lane.sent = item.seq;
-            self.in_flight += 1;
+            let seq = item.seq;
             let mut body = packet(conversation, item);
+            let size = content_len(&body);
+            let bytes = self.in_flight_bytes.saturating_add(u64::from(size));
+            if size != 0 && self.receive_bytes != 0 && self.in_flight_bytes != 0 && bytes > u64::from(self.receive_bytes) {
+                self.held = size;
+                lane.head = lane.head.max(seq);
+                break;
+            }
+            lane.sent = seq;
+            lane.sizes.push_back(size);
+            self.in_flight += 1;
+            self.in_flight_bytes = bytes;
             recalled.iter().for_each(|seq| redact(&mut body, *seq));
             self.queue.push_back(body);
         }
         lane.head = lane.head.max(lane.sent);
         if lane.head > lane.sent && !lane.queued {
             lane.queued = true;
-            self.dirty.push_back(conversation.clone());
+            if self.held == 0 {
+                self.dirty.push_back(conversation.clone());
+            } else {
+                // The others would use up what the acks make free, for ever.
+                self.dirty.push_front(conversation.clone());
+            }
         }
         Ok(())
     }
@@ -296,6 +336,7 @@ impl Feed {
         {
             lane.sent = seq;
             lane.head = lane.head.max(seq);
+            lane.sizes.push_back(0);
             self.in_flight += 1;
             return true;
         }
@@ -309,7 +350,14 @@ impl Feed {
         let before = lane.in_flight();
         let news = up_to > lane.acked;
         lane.acked = lane.acked.max(up_to.min(lane.sent));
-        self.in_flight -= before - lane.in_flight();
+        let left = lane.in_flight();
+        self.in_flight -= before - left;
+        while lane.sizes.len() as u64 > left {
+            self.in_flight_bytes -= lane.sizes.pop_front().map_or(0, u64::from);
+        }
+        if lane.sizes.is_empty() && lane.sizes.capacity() > KEPT_SIZES {
+            lane.sizes = VecDeque::new();
+        }
         news
     }
 
@@ -327,6 +375,10 @@ impl Feed {
         self.in_flight
     }
 
+    pub(crate) fn in_flight_bytes(&self) -> u64 {
+        self.in_flight_bytes
+    }
+
     /// What waits for transmission, in bytes. Counted when it is asked: the queue is empty unless the peer is slow.
     pub(crate) fn bytes(&self) -> usize {
         let own = |body: &Body| {
@@ -339,6 +391,10 @@ impl Feed {
     /// Forgets what the log knows as well, and gives back memory that is not in use.
     pub(crate) fn rest(&mut self) {
         self.forget_idle();
+        if self.lanes.is_empty() {
+            // A tree that became empty keeps a node with room for eleven.
+            self.lanes = BTreeMap::new();
+        }
         self.queue.shrink_to_fit();
         self.dirty.shrink_to_fit();
     }
@@ -357,7 +413,9 @@ impl core::hash::Hash for Feed {
         #[rustfmt::skip]
         let Self {
             lanes, max_lanes, dirty, receive_max, in_flight, fetching, asked_head, more_unread, asking_unread, queue, recalled, stale,
+            receive_bytes, in_flight_bytes, held,
         } = self;
+        (receive_bytes, in_flight_bytes, held).hash(state);
         (lanes, max_lanes, dirty, receive_max, in_flight, fetching, asked_head).hash(state);
         (more_unread, asking_unread, queue.len(), recalled, stale).hash(state);
         queue.iter().for_each(|body| crate::model::hash_body(body, state));
@@ -394,6 +452,12 @@ fn packet(conversation: &Conversation, item: FeedItem) -> Body {
     }
 }
 
+/// What a packet costs the receiver's byte credit.
+fn content_len(body: &Body) -> u32 {
+    let Body::Deliver(deliver) = body else { return 0 };
+    u32::try_from(deliver.content.len()).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 #[allow(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 mod tests {
@@ -425,12 +489,12 @@ mod tests {
     }
 
     fn fetch(after: Option<u64>, max_messages: usize) -> Option<Question> {
-        Some(Question::Fetch { conversation: bob(), after, max_messages })
+        Some(Question::Fetch { conversation: bob(), after, max_messages, max_bytes: usize::MAX })
     }
 
     #[test]
     fn the_window_limits_what_is_asked_and_acks_open_it() {
-        let mut feed = Feed::new(3, 8);
+        let mut feed = Feed::new(3, 0, 8);
         assert_eq!(feed.question(), Some(Question::Unread { limit: 4 }));
         feed.unread(&[(bob(), 10)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 3));
@@ -449,7 +513,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_leaves_a_gap_or_was_not_asked_for_is_refused() {
-        let mut feed = Feed::new(3, 8);
+        let mut feed = Feed::new(3, 0, 8);
         assert_eq!(feed.fetched(&bob(), 0, 0, Vec::new()), Err(AnswerError::NotAsked));
         assert_eq!(feed.unread(&[], true), Err(AnswerError::NotAsked));
         feed.question();
@@ -461,7 +525,7 @@ mod tests {
 
     #[test]
     fn an_own_message_takes_its_place_in_the_stream_only_when_it_is_next() {
-        let mut feed = Feed::new(8, 8);
+        let mut feed = Feed::new(8, 0, 8);
         feed.question();
         feed.unread(&[], true).unwrap();
         assert!(!feed.stored(&bob(), 1), "the position is not known yet");
@@ -480,7 +544,7 @@ mod tests {
 
     #[test]
     fn a_hint_that_comes_while_the_log_is_being_asked_is_not_forgotten() {
-        let mut feed = Feed::new(8, 8);
+        let mut feed = Feed::new(8, 0, 8);
         feed.question();
         feed.unread(&[(bob(), 1)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 8));
@@ -493,7 +557,7 @@ mod tests {
 
     #[test]
     fn an_own_message_does_not_overtake_deliveries_that_wait_for_transmission() {
-        let mut feed = Feed::new(8, 8);
+        let mut feed = Feed::new(8, 0, 8);
         feed.question();
         feed.unread(&[(bob(), 2)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 8));
@@ -506,7 +570,7 @@ mod tests {
 
     #[test]
     fn more_conversations_than_lanes_are_asked_for_again() {
-        let mut feed = Feed::new(8, 2);
+        let mut feed = Feed::new(8, 0, 2);
         assert_eq!(feed.question(), Some(Question::Unread { limit: 1 }));
         feed.unread(&[(bob(), 1)], true).unwrap();
         feed.notify(&Conversation::private("carol"), 1);
@@ -527,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_notice_about_everything_asks_the_log_again_when_all_is_acked() {
-        let mut feed = Feed::new(8, 8);
+        let mut feed = Feed::new(8, 0, 8);
         feed.question();
         feed.unread(&[(bob(), 1)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 8));
@@ -543,7 +607,7 @@ mod tests {
 
     #[test]
     fn a_client_that_wants_no_deliveries_gets_none() {
-        let mut feed = Feed::new(0, 8);
+        let mut feed = Feed::new(0, 0, 8);
         feed.notify(&bob(), 1);
         feed.notify_all();
         assert!(!feed.stored(&bob(), 1));
@@ -566,7 +630,7 @@ mod tests {
 
     /// A feed that asked for messages of bob, with three messages and an edit of the second one as the answer.
     fn asked() -> (Feed, Vec<FeedItem>) {
-        let mut feed = Feed::new(100, 8);
+        let mut feed = Feed::new(100, 0, 8);
         feed.question();
         feed.unread(&[(bob(), 4)], true).unwrap();
         assert_eq!(feed.question(), fetch(None, 64));
@@ -606,7 +670,7 @@ mod tests {
 
     #[test]
     fn a_sealed_message_loses_its_part_too() {
-        let mut feed = Feed::new(100, 8);
+        let mut feed = Feed::new(100, 0, 8);
         feed.question();
         feed.unread(&[(bob(), 1)], true).unwrap();
         feed.question();
@@ -632,7 +696,7 @@ mod tests {
 
     #[test]
     fn a_room_has_no_feed() {
-        let mut feed = Feed::new(8, 8);
+        let mut feed = Feed::new(8, 0, 8);
         feed.question();
         feed.unread(&[], true).unwrap();
         let room = Conversation::room("show");
@@ -643,5 +707,68 @@ mod tests {
         feed.notify(&Conversation::broadcast("news"), 1);
         feed.notify(&Conversation::group("team"), 1);
         assert!(feed.question().is_some());
+    }
+
+    fn sized(seqs: core::ops::RangeInclusive<u64>, bytes: usize) -> Vec<FeedItem> {
+        let content = "x".repeat(bytes);
+        let mut items = items(seqs);
+        items.iter_mut().for_each(|item| item.entry = Entry::text(&content));
+        items
+    }
+
+    fn with_bytes(max_messages: usize, after: Option<u64>, max_bytes: usize) -> Option<Question> {
+        Some(Question::Fetch { conversation: bob(), after, max_messages, max_bytes })
+    }
+
+    #[test]
+    fn byte_credit_bounds_what_is_in_flight_whatever_the_log_answers() {
+        let mut feed = Feed::new(8, 100, 8);
+        feed.notify(&bob(), 5);
+        assert_eq!(feed.question(), with_bytes(8, None, 100));
+        feed.fetched(&bob(), 0, 0, sized(1..=5, 40)).expect("what was asked");
+        assert_eq!((drain(&mut feed), feed.in_flight(), feed.in_flight_bytes), (2, 2, 80));
+        assert_eq!(feed.question(), None, "the third has no room until an ack");
+        feed.acked(&bob(), 1);
+        assert_eq!(feed.in_flight_bytes, 40);
+        assert_eq!(feed.question(), with_bytes(7, Some(2), 60));
+        feed.fetched(&bob(), 0, 2, sized(3..=5, 40)).expect("what was asked");
+        assert_eq!((drain(&mut feed), feed.in_flight_bytes), (1, 80));
+        feed.acked(&bob(), 3);
+        assert_eq!((feed.in_flight(), feed.in_flight_bytes), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_credit_goes_alone_and_is_not_starved_by_small_ones() {
+        let carol = Conversation::private("carol");
+        let mut feed = Feed::new(8, 100, 8);
+        feed.notify(&bob(), 2);
+        feed.question().expect("a question");
+        feed.fetched(&bob(), 0, 0, sized(1..=1, 10).into_iter().chain(sized(2..=2, 500)).collect()).expect("asked");
+        assert_eq!(drain(&mut feed), 1);
+        feed.notify(&carol, 1);
+        assert_eq!(feed.question(), None, "carol waits behind the large one");
+        feed.acked(&bob(), 1);
+        assert_eq!(feed.question(), with_bytes(8, Some(1), 100));
+        feed.fetched(&bob(), 0, 1, sized(2..=2, 500)).expect("asked");
+        assert_eq!((drain(&mut feed), feed.in_flight_bytes), (1, 500));
+        assert_eq!(feed.question(), None);
+        feed.acked(&bob(), 2);
+        let Some(Question::Fetch { conversation, .. }) = feed.question() else { panic!("carol's turn") };
+        assert_eq!(conversation, carol);
+    }
+
+    #[test]
+    fn what_an_earlier_connection_sent_costs_a_place_and_no_bytes() {
+        let mut feed = Feed::new(8, 100, 8);
+        let continued =
+            Continued { conversation: bob(), epoch: 1, seq: 1 << 60, acked: (1 << 60) - 2, head: (1 << 60) + 1, record_behind: false };
+        feed.continue_at(&continued);
+        assert_eq!((feed.in_flight(), feed.in_flight_bytes), (2, 0));
+        assert_eq!(feed.question(), with_bytes(6, Some(1 << 60), 100));
+        feed.fetched(&bob(), 1, 1 << 60, sized((1 << 60) + 1..=(1 << 60) + 1, 40)).expect("asked");
+        feed.acked(&bob(), (1 << 60) - 1);
+        assert_eq!((feed.in_flight(), feed.in_flight_bytes), (2, 40));
+        feed.acked(&bob(), (1 << 60) + 1);
+        assert_eq!((feed.in_flight(), feed.in_flight_bytes), (0, 0));
     }
 }

@@ -34,8 +34,8 @@ struct Lane {
     last: Option<u64>,
     /// Nothing came for it on this connection yet.
     fresh: bool,
-    /// Handed to the application and not acked.
-    pending: BTreeSet<u64>,
+    /// Handed to the application and not acked, with the bytes of their contents.
+    pending: BTreeMap<u64, u32>,
     /// The last seq that the server was told of.
     told: u64,
 }
@@ -43,8 +43,8 @@ struct Lane {
 impl Lane {
     /// Everything up to this is had and acked by the application.
     fn acked(&self) -> u64 {
-        match self.pending.first() {
-            Some(first) => first.saturating_sub(1),
+        match self.pending.first_key_value() {
+            Some((first, _)) => first.saturating_sub(1),
             None => self.last.unwrap_or(0),
         }
     }
@@ -81,6 +81,9 @@ pub(crate) struct Inbox {
     pending: usize,
     /// Those of `pending` that came on this connection; the server counts anew on each.
     pending_here: usize,
+    /// Of the contents of `pending` and of `pending_here`.
+    pending_bytes: u64,
+    pending_bytes_here: u64,
     connection: u64,
     items: u64,
 }
@@ -93,6 +96,8 @@ impl Inbox {
             due: BTreeSet::new(),
             pending: 0,
             pending_here: 0,
+            pending_bytes: 0,
+            pending_bytes_here: 0,
             connection: 0,
             items: 0,
         }
@@ -106,7 +111,7 @@ impl Inbox {
             lane.told = 0;
         }
         self.due.clear();
-        self.pending_here = 0;
+        (self.pending_here, self.pending_bytes_here) = (0, 0);
         self.connection = self.connection.wrapping_add(1);
     }
 
@@ -146,6 +151,7 @@ impl Inbox {
     pub(crate) fn reset(&mut self, conversation: &Conversation, epoch: u64) {
         let Some(lane) = self.lanes.get_mut(conversation) else { return };
         self.pending -= lane.pending.len();
+        self.pending_bytes -= lane.pending.values().copied().map(u64::from).sum::<u64>();
         // Those of this connection, if any, leave the window with the rest when it ends.
         let generation = lane.generation.wrapping_add(1);
         *lane = Lane { epoch, epoch_known: true, generation, touched: lane.touched, ..Lane::default() };
@@ -182,8 +188,9 @@ impl Inbox {
         self.lanes.get(conversation).is_some_and(|lane| lane.epoch != 0 && !lane.epoch_known)
     }
 
-    /// An item of the conversation's stream arrived. `own` items need no ack by the application.
-    pub(crate) fn item(&mut self, conversation: &Conversation, seq: u64, own: bool) -> Verdict {
+    /// An item of the conversation's stream arrived, with so many bytes of content. `None`: an own one, which needs no ack by the
+    /// application.
+    pub(crate) fn item(&mut self, conversation: &Conversation, seq: u64, content: Option<usize>) -> Verdict {
         if !self.lanes.contains_key(conversation) && self.lanes.len() >= self.max_lanes {
             return Verdict::Full;
         }
@@ -200,9 +207,13 @@ impl Inbox {
         };
         if matches!(verdict, Verdict::Take | Verdict::TakeAfterGap { .. }) {
             lane.last = Some(seq);
-            if !own && lane.pending.insert(seq) {
+            if let Some(content) = content {
+                let bytes = u32::try_from(content).unwrap_or(u32::MAX);
+                lane.pending.insert(seq, bytes);
                 self.pending += 1;
                 self.pending_here += 1;
+                self.pending_bytes += u64::from(bytes);
+                self.pending_bytes_here += u64::from(bytes);
             }
         }
         // Also for a duplicate: the server delivers again because an ack was lost.
@@ -222,10 +233,14 @@ impl Inbox {
     pub(crate) fn ack(&mut self, token: AckToken) {
         let AckToken { conversation, seq, connection, generation } = token;
         let Some(lane) = self.lanes.get_mut(&conversation) else { return };
-        if lane.generation == generation && lane.pending.remove(&seq) {
+        if lane.generation == generation
+            && let Some(bytes) = lane.pending.remove(&seq)
+        {
             self.pending -= 1;
+            self.pending_bytes -= u64::from(bytes);
             if connection == self.connection {
                 self.pending_here = self.pending_here.saturating_sub(1);
+                self.pending_bytes_here = self.pending_bytes_here.saturating_sub(u64::from(bytes));
             }
             if lane.acked() > lane.told {
                 self.due.insert(conversation);
@@ -256,6 +271,18 @@ impl Inbox {
     /// Deliveries of this connection that the application has not acked.
     pub(crate) fn pending_here(&self) -> usize {
         self.pending_here
+    }
+
+    /// Whether the server sent more than a credit of `max` bytes of content, now that `last` came. One content may always be out.
+    pub(crate) fn over_credit(&self, max: u32, last: Option<usize>) -> bool {
+        let here = self.pending_bytes_here;
+        let others = last.is_some_and(|last| last > 0 && here > last as u64);
+        max != 0 && here > u64::from(max) && others
+    }
+
+    /// Bytes of content that the application has not acked, over connections.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
     }
 }
 
@@ -305,7 +332,7 @@ mod tests {
     fn acks_are_cumulative_and_coalesce_whatever_the_order_of_the_application() {
         let mut inbox = Inbox::new(9);
         for seq in 4..=8 {
-            assert_eq!(inbox.item(&bob(), seq, seq == 7), Verdict::Take);
+            assert_eq!(inbox.item(&bob(), seq, (seq != 7).then_some(5)), Verdict::Take);
         }
         assert_eq!(told(&mut inbox), Some(3), "the run before the first pending one");
         ack(&mut inbox, 5);
@@ -320,26 +347,26 @@ mod tests {
     #[test]
     fn duplicates_are_dropped_and_acked_again_only_if_the_application_acked() {
         let mut inbox = Inbox::new(9);
-        inbox.item(&bob(), 1, false);
-        inbox.item(&bob(), 2, false);
+        inbox.item(&bob(), 1, Some(5));
+        inbox.item(&bob(), 2, Some(5));
         ack(&mut inbox, 1);
         assert_eq!(told(&mut inbox), Some(1));
         inbox.connected();
-        assert_eq!(inbox.item(&bob(), 1, false), Verdict::Duplicate);
+        assert_eq!(inbox.item(&bob(), 1, Some(5)), Verdict::Duplicate);
         assert_eq!(told(&mut inbox), Some(1));
-        assert_eq!(inbox.item(&bob(), 2, false), Verdict::Duplicate);
+        assert_eq!(inbox.item(&bob(), 2, Some(5)), Verdict::Duplicate);
         assert_eq!(told(&mut inbox), None);
-        assert_eq!(inbox.item(&bob(), 3, false), Verdict::Take);
+        assert_eq!(inbox.item(&bob(), 3, Some(5)), Verdict::Take);
         assert_eq!(inbox.pending(), 2);
     }
 
     #[test]
     fn a_gap_is_an_error_within_a_connection_and_reported_at_its_start() {
         let mut inbox = Inbox::new(1);
-        inbox.item(&bob(), 1, false);
-        assert_eq!(inbox.item(&bob(), 3, false), Verdict::Gap { had: 1 });
+        inbox.item(&bob(), 1, Some(5));
+        assert_eq!(inbox.item(&bob(), 3, Some(5)), Verdict::Gap { had: 1 });
         inbox.connected();
-        assert_eq!(inbox.item(&bob(), 3, false), Verdict::TakeAfterGap { had: 1 });
-        assert_eq!(inbox.item(&Conversation::private("carol"), 1, false), Verdict::Full);
+        assert_eq!(inbox.item(&bob(), 3, Some(5)), Verdict::TakeAfterGap { had: 1 });
+        assert_eq!(inbox.item(&Conversation::private("carol"), 1, Some(5)), Verdict::Full);
     }
 }

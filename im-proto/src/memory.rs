@@ -4,6 +4,7 @@ use im_serial::Body;
 
 use crate::config::{ClientConfig, MAX_NAME_LEN, ServerConfig};
 use crate::connection::{Client, ClientEvent, Connection, Live, Server, ServerEvent};
+use crate::feed::KEPT_SIZES;
 use crate::link::bundle;
 
 /// Keys and messages of a handshake with ML-KEM-768, and a ticket or two.
@@ -68,7 +69,8 @@ impl ServerConfig {
             times(self.send_max.saturating_add(bundle::MAX_ITEMS as u32), BODY),
             queue(self.fetch_bytes),
             bundle::MAX_ITEMS * BODY,
-            times(self.max_conversations, 2 * POSITION),
+            times(self.max_conversations, 2 * POSITION + KEPT_SIZES * size_of::<u32>()),
+            times(self.receive_max, ROOM * size_of::<u32>()),
             times(self.receipts_max, RECEIPT),
             queue(self.signal_bytes),
             times(self.watch_max, WATCH),

@@ -23,7 +23,7 @@ use crate::entry::{Entry, Parts};
 use crate::error::{ConnectError, Error, SendError};
 use crate::inbox::{AckToken, Inbox, Verdict};
 use crate::link::{Heard, Link, Opened};
-use crate::outbox::{Message, Outbox, PacketId};
+use crate::outbox::{MAX_WAIT, Message, Outbox, PacketId};
 use crate::receipts::{Positions, Reads, UpTo, Whose};
 use crate::requests::{RequestEvent, RequestFailure, Requests};
 use crate::resume::ReloadReason;
@@ -76,6 +76,8 @@ pub struct Client {
     resumption: Option<ResumptionSecret>,
     /// Connections that failed since the last login.
     failures: u32,
+    /// The server asked to stay away for so long.
+    retry_after: Duration,
 }
 
 impl Connection<Client> {
@@ -115,6 +117,7 @@ impl Connection<Client> {
             named: Vec::new(),
             resumption: None,
             failures: 0,
+            retry_after: Duration::ZERO,
         };
         Ok(Self::new(role, State::Offline, Link::Down, max_body))
     }
@@ -171,10 +174,12 @@ impl Connection<Client> {
         self.role.inbox.ack(token);
     }
 
-    /// How long to wait before the next [`connect`](Self::connect), growing with each call since the last login.
+    /// How long to wait before the next [`connect`](Self::connect), growing with each call since the last login; and once, after a
+    /// close that said when to come back, no less than that, up to an hour.
     pub fn reconnect_delay(&mut self) -> Duration {
         self.role.failures = self.role.failures.saturating_add(1);
-        self.role.config.reconnect.delay(self.role.failures, &mut self.role.rng)
+        let asked = core::mem::take(&mut self.role.retry_after).min(MAX_WAIT);
+        self.role.config.reconnect.delay(self.role.failures, &mut self.role.rng).max(asked)
     }
 
     /// Another token for the next login.
@@ -198,7 +203,7 @@ impl Client {
     fn stored(&mut self, events: &mut VecDeque<ClientEvent>, id: u64, stored: Stored) -> Result<(), Error> {
         let packet_id = PacketId(id);
         if stored.in_stream {
-            self.take(events, &stored.conversation, stored.seq, true)?;
+            self.take(events, &stored.conversation, stored.seq, None)?;
         }
         if self.outbox.remove(packet_id) {
             let Stored { conversation, message_id, seq, time_ms, .. } = stored;
@@ -209,7 +214,7 @@ impl Client {
 
     fn deliver(&mut self, core: &mut Core, events: &mut VecDeque<ClientEvent>, deliver: Deliver) -> Result<(), Error> {
         let Deliver { conversation, from, message_id, seq, time_ms, content_type, content, kind, about } = deliver;
-        if !self.take(events, &conversation, seq, false)? {
+        if !self.take(events, &conversation, seq, Some(content.len()))? {
             core.stats.duplicates += 1;
             return Ok(());
         }
@@ -236,7 +241,7 @@ impl Client {
         events: &mut VecDeque<ClientEvent>,
         conversation: &Conversation,
         seq: u64,
-        own: bool,
+        content: Option<usize>,
     ) -> Result<bool, Error> {
         if !crate::config::valid_name(&conversation.id) {
             return Err(Error::Name { field: "conversation" });
@@ -245,9 +250,10 @@ impl Client {
             // The server names no epoch any more, so this is not the log of before.
             self.reload(events, conversation.clone(), ReloadReason::Epoch, 0);
         }
-        let max = self.config.receive_max;
-        match self.inbox.item(conversation, seq, own) {
+        let (max, max_bytes) = (self.config.receive_max, self.config.receive_bytes);
+        match self.inbox.item(conversation, seq, content) {
             Verdict::Take if self.inbox.pending_here() > max as usize => Err(Error::ReceiveMax { max }),
+            Verdict::Take if self.inbox.over_credit(max_bytes, content) => Err(Error::ReceiveBytes { max: max_bytes }),
             Verdict::Take => Ok(true),
             Verdict::TakeAfterGap { had } => {
                 events.push_back(ClientEvent::Gap { conversation: conversation.clone(), had, next: seq });
@@ -411,11 +417,13 @@ impl Machine for Client {
         }
     }
 
-    /// One connection brings no more than `receive_max` unacked deliveries, but those of earlier ones may still be with
+    /// One connection brings no more than `receive_max` unacked deliveries, and `receive_bytes` of content, but those of earlier ones may still be with
     /// the application: beyond twice the window it has to ack first.
     fn accepts_input(&self, core: &Core) -> bool {
         let max = (self.config.receive_max as usize).max(1);
-        core.state != State::Online || self.inbox.pending() < 2 * max
+        let max_bytes = u64::from(self.config.receive_bytes);
+        let room = self.inbox.pending() < 2 * max && (max_bytes == 0 || self.inbox.pending_bytes() < 2 * max_bytes);
+        core.state != State::Online || room
     }
 
     fn next_answer(&self, state: State) -> Option<Offer<'_>> {
@@ -526,6 +534,9 @@ impl Machine for Client {
         if self.resuming.take().is_some() && refused && closed.by == ClosedBy::Peer && closed.authenticated {
             self.shelf.clear();
         }
+        // Only what the server proved to have said can keep a client away.
+        let asked = closed.retry_after.filter(|_| closed.by == ClosedBy::Peer && closed.authenticated);
+        self.retry_after = asked.unwrap_or_default();
         self.login_due = false;
         self.rooms.clear();
         self.resumption = None;

@@ -18,7 +18,9 @@ use im_crypto::KeyUpdate;
 use im_serial::Body;
 use im_serial::body::{Close, Ping, Pong};
 
-use crate::close::{CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close};
+use crate::close::{
+    CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close, wait_millis,
+};
 use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
 use crate::link::bundle::{self, Item};
@@ -392,6 +394,7 @@ impl<R: Role> Connection<R> {
                     code,
                     reason: cut_reason(close.reason),
                     authenticated: true,
+                    retry_after: (close.retry_after_ms != 0).then(|| Duration::from_millis(close.retry_after_ms.into())),
                     error: None,
                 });
                 Ok(())
@@ -439,7 +442,8 @@ impl<R: Role> Connection<R> {
             }
             MessageType::CLOSE => {
                 let (code, reason) = decode_plain_close(body);
-                self.end(Closed { by: ClosedBy::Peer, code, reason, authenticated: false, error: None });
+                let by = ClosedBy::Peer;
+                self.end(Closed { by, code, reason, authenticated: false, retry_after: None, error: None });
                 Ok(())
             }
             // Whatever else it is, it came before its time: the sender skipped handshake and login.
@@ -466,6 +470,7 @@ impl<R: Role> Connection<R> {
                     code: error.close_code(),
                     reason: error.to_string(),
                     authenticated: false,
+                    retry_after: None,
                     error: Some(error),
                 });
             }
@@ -660,10 +665,13 @@ impl<R: Role> Connection<R> {
     /// Ends the connection: what was answered goes out, then a close packet with this code and reason, then the event
     /// [`Closed`]. Does nothing when it is closing already.
     pub fn close(&mut self, now: Instant, code: CloseCode, reason: &str) {
-        self.begin_close(
-            now,
-            Closed { by: ClosedBy::Local, code, reason: reason.into(), authenticated: true, error: None },
-        );
+        self.begin_close(now, closed_here(code, reason, None));
+    }
+
+    /// Like [`close`](Self::close), and tells a client not to come back before `retry_after`: a server that restarts gives each
+    /// of its clients another moment, so that they do not all come at once.
+    pub fn close_for(&mut self, now: Instant, code: CloseCode, reason: &str, retry_after: Duration) {
+        self.begin_close(now, closed_here(code, reason, Some(retry_after)));
     }
 
     fn fail(&mut self, now: Instant, error: Error) {
@@ -687,7 +695,8 @@ impl<R: Role> Connection<R> {
             self.core.clear.clear();
             encode_plain_close(closed.code, &reason, &mut self.core.clear);
         }
-        let body = Close { code: u32::from(closed.code.0), reason }.into();
+        let retry_after_ms = wait_millis(closed.retry_after);
+        let body = Close { code: u32::from(closed.code.0), reason, retry_after_ms }.into();
         self.core.state = State::Closing;
         self.core.closing = Some(Box::new(Closing { closed, body, in_clear }));
         self.core.timers.clear_all();
@@ -768,8 +777,13 @@ fn closed_by_error(error: Error) -> Closed {
         ClosedBy::Local
     };
     let reason: String = error.to_string();
-    Closed { by, code: error.close_code(), reason, authenticated: true, error: Some(error) }
+    Closed { by, code: error.close_code(), reason, authenticated: true, retry_after: None, error: Some(error) }
 }
+
+fn closed_here(code: CloseCode, reason: &str, retry_after: Option<Duration>) -> Closed {
+    Closed { by: ClosedBy::Local, code, reason: reason.into(), authenticated: true, retry_after, error: None }
+}
+
 
 impl<R: Role> fmt::Debug for Connection<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

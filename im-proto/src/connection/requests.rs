@@ -8,7 +8,7 @@ use im_serial::body::{Refused, Request as RequestBody, Response};
 
 use super::machine::{Core, Machine};
 use super::{Connection, Role, State};
-use crate::close::{RefusalCode, cut_reason};
+use crate::close::{RefusalCode, cut_reason, wait_millis};
 use crate::error::{AnswerError, RequestError};
 use crate::outbox::PacketId;
 use crate::requests::{Arrived, Request, RequestEvent, RequestFailure};
@@ -102,11 +102,10 @@ impl<R: Role> Connection<R> {
     }
 }
 
-/// The body of a refusal. A wait is rounded up: a peer that waits as long as it was told must not be early.
+/// The body of a refusal.
 pub(super) fn refused(code: RefusalCode, reason: &str, wait: Option<Duration>) -> Refused {
-    let millis = wait.unwrap_or_default().as_micros().div_ceil(1000);
-    let retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX);
-    Refused { code: u32::from(code.0), reason: cut_reason(reason.into()), retry: wait.is_some(), retry_after_ms }
+    let (retry, retry_after_ms) = (wait.is_some(), wait_millis(wait));
+    Refused { code: u32::from(code.0), reason: cut_reason(reason.into()), retry, retry_after_ms }
 }
 
 /// The other side asks. What is wrong with it, if something is.

@@ -59,6 +59,7 @@ pub struct Server {
     /// A login waits for its answer.
     login_pending: bool,
     receive_max: u32,
+    receive_bytes: u32,
     feed: Feed,
     live: Option<Box<Live>>,
     /// The packet id of the latest request.
@@ -106,7 +107,8 @@ impl Connection<Server> {
             budgets: None,
             login_pending: false,
             receive_max: 0,
-            feed: Feed::new(0, 1),
+            receive_bytes: 0,
+            feed: Feed::new(0, 0, 1),
             unanswered: 0,
             answers: VecDeque::new(),
             last: Lane::Feed,
@@ -222,6 +224,11 @@ impl Connection<Server> {
     /// Deliveries that the client has not acked.
     pub fn unacked(&self) -> u64 {
         self.role.feed.in_flight()
+    }
+
+    /// Bytes of content in them: no more than the client's `receive_bytes`, or one content that is larger.
+    pub fn unacked_bytes(&self) -> u64 {
+        self.role.feed.in_flight_bytes()
     }
 }
 
@@ -523,8 +530,9 @@ impl Machine for Server {
         }
         Some(match self.feed.question()? {
             Question::Unread { limit } => ServerEvent::Unread { limit },
-            Question::Fetch { conversation, after, max_messages } => {
-                ServerEvent::Fetch { conversation, after, max_messages, max_bytes: self.config.fetch_bytes }
+            Question::Fetch { conversation, after, max_messages, max_bytes } => {
+                let max_bytes = max_bytes.min(self.config.fetch_bytes);
+                ServerEvent::Fetch { conversation, after, max_messages, max_bytes }
             }
         })
     }

@@ -256,7 +256,7 @@ impl Device {
             self.inbox.reset(conversation, 0);
             self.app.reload();
         }
-        match self.inbox.item(conversation, seq, own) {
+        match self.inbox.item(conversation, seq, (!own).then_some(1)) {
             Verdict::Take if self.inbox.pending_here() > me.receive_max as usize => Err(ProtocolError),
             Verdict::Take => {
                 let epoch = self.inbox.positions(1, 1 << 16).first().map_or(0, |position| position.epoch);

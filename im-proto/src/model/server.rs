@@ -60,7 +60,7 @@ impl Server {
         late: bool,
         lanes: u32,
     ) {
-        let mut feed = Feed::new(login.receive_max, lanes);
+        let mut feed = Feed::new(login.receive_max, login.receive_bytes, lanes);
         let goes_on = login.session != 0 && login.session == store.sessions[me.index];
         let mut ok = LoginOk { session: login.session, ..LoginOk::default() };
         if goes_on {
@@ -157,7 +157,7 @@ impl Server {
                 let heads = (seen.head > seen.acked).then(|| (me.conversation(), seen.head));
                 feed.unread(heads.as_slice(), true)
             }
-            Question::Fetch { conversation, after, max_messages } => {
+            Question::Fetch { conversation, after, max_messages, max_bytes: _ } => {
                 let after = after.unwrap_or(seen.acked);
                 let items = store.items(me.index, &USERS, after, seen.head, max_messages);
                 feed.fetched(&conversation, store.epoch, after, items)

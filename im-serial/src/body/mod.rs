@@ -62,6 +62,8 @@ bodies! {
         5 [uint64] session: u64 as "crate::text::id";
         /// What the device has, the most recently active conversation first; at most 64.
         6 [messages] positions: Vec<Position>;
+        /// How many bytes of content may be unacked at once; one delivery is always allowed. 0: as many as `receive_max` lets.
+        7 [uint32] receive_bytes: u32;
     }
     /// The login was accepted.
     LoginOk = 17 {
@@ -88,6 +90,8 @@ bodies! {
         1 [uint32] code: u32;
         /// For people: what happened and what to do.
         2 [string] reason: String as "crate::text::string";
+        /// Come back not before so many milliseconds; 0 leaves it to the receiver.
+        3 [uint32] retry_after_ms: u32;
     }
     /// Asks for a sign of life.
     Ping = 19 {}

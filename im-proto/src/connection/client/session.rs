@@ -98,6 +98,7 @@ impl Client {
             receive_max: self.config.receive_max,
             session: self.session,
             positions: self.named.clone(),
+            receive_bytes: self.config.receive_bytes,
         }
     }
 

@@ -164,7 +164,7 @@ impl Connection<Server> {
             reload,
         };
         self.role.answers.push_back((0, ok.into()));
-        self.role.feed = Feed::new(self.role.receive_max, config.max_conversations);
+        self.role.feed = Feed::new(self.role.receive_max, self.role.receive_bytes, config.max_conversations);
         self.role.identity = Some(TicketIdentity {
             user: user.as_bytes().to_vec(),
             device: core::mem::take(&mut self.role.device).into_bytes(),
@@ -246,7 +246,7 @@ impl Server {
     }
 
     pub(super) fn login(&mut self, login: Login) -> Result<ServerEvent, Error> {
-        let Login { user, device, token, receive_max, session, positions } = login;
+        let Login { user, device, token, receive_max, session, positions, receive_bytes } = login;
         for (field, name) in [("user", &user), ("device", &device)] {
             if !valid_name(name) {
                 return Err(Error::Name { field });
@@ -278,6 +278,7 @@ impl Server {
         };
         (self.device, self.resume) = (device, resume);
         self.receive_max = receive_max.min(self.config.receive_max);
+        self.receive_bytes = receive_bytes;
         self.login_pending = true;
         Ok(event)
     }

@@ -23,7 +23,7 @@ fn in_state(state: State, change: impl FnOnce(&mut ServerConfig)) -> Connection<
     let mut connection = Connection::server(Arc::new(config), entropy, Instant::default()).unwrap();
     connection.core.state = state;
     connection.role.receive_max = 8;
-    connection.role.feed = Feed::new(8, 8);
+    connection.role.feed = Feed::new(8, 0, 8);
     connection
 }
 

@@ -19,6 +19,8 @@ use super::log::{Log, OTHERS, Submitted, conversation, index};
 use super::operation::{Operation, Side, StoreSays};
 
 const RECEIVE_MAX: u32 = 3;
+/// One of the longest texts, and not two.
+const RECEIVE_BYTES: u32 = 300;
 const SEND_MAX: u32 = 4;
 const OUTBOX: usize = 2_000;
 /// Handshakes cost the most.
@@ -66,6 +68,7 @@ impl World {
         template.handshakes.retain(|id| !id.is_post_quantum());
         config.handshakes.retain(|id| !id.is_post_quantum());
         (template.receive_max, template.outbox_bytes, template.max_tries) = (RECEIVE_MAX, OUTBOX, 3);
+        template.receive_bytes = RECEIVE_BYTES;
         config.send_max = SEND_MAX;
         Self {
             now: Instant::from_micros(1_000_000_000),

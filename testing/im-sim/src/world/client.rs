@@ -89,6 +89,7 @@ impl SimClient {
         let mut config = template.clone();
         config.credentials = credentials(user, device);
         (config.receive_max, config.max_tries) = (plan.receive_max, plan.max_tries);
+        config.receive_bytes = plan.receive_bytes;
         config.outbox_bytes = rng.usize(2_000..20_000);
         let formats = config.formats.ids();
         config.formats = config.formats.select(&formats[rng.usize(0..formats.len())..]);

@@ -44,6 +44,12 @@ impl World {
         if session.connection.unacked() > max {
             return Err(format!("{} deliveries are unacked, and {max} are the most", session.connection.unacked()));
         }
+        let bytes = session.connection.unacked_bytes();
+        // One may be larger than the credit; the shortest text is not filled up.
+        let largest = (*self.plan.content.end()).max(64) as u64;
+        if self.plan.receive_bytes != 0 && bytes > largest.max(self.plan.receive_bytes.into()) {
+            return Err(format!("contents of {bytes} bytes are unacked, and {} are the most", self.plan.receive_bytes));
+        }
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub struct Plan {
     pub linger_ms: u64,
     /// Deliveries that a client takes unacked.
     pub receive_max: u32,
+    /// Bytes of content that a client takes unacked; 0 is no such bound.
+    pub receive_bytes: u32,
     /// Messages that a server takes unanswered.
     pub send_max: u32,
     /// Transmissions after which a client gives a message up.
@@ -103,6 +105,7 @@ impl Plan {
             shared_tickets: true,
             linger_ms: 0,
             receive_max: 4,
+            receive_bytes: 0,
             send_max: 64,
             // A cut connection is no answer; nobody gives up.
             max_tries: u32::MAX,
@@ -159,6 +162,7 @@ impl Plan {
         plan.draw_sessions(rng);
         plan.draw_store(rng);
         plan.draw_absences(rng);
+        plan.receive_bytes = if one_in(rng, 2) { 1 << rng.u32(0..=10) } else { 0 };
         plan
     }
 

@@ -109,11 +109,11 @@ impl World {
             wire.0.clear();
             wire.1.clear();
         }
-        self.corrupted = false;
-        // Events of the end before are this connection's no more.
+        // Events of the end before are not this connection's, and are judged by what that one went through.
         while let Some(event) = self.client.poll_event() {
             self.client_event(event);
         }
+        self.corrupted = false;
         self.client.connect(secret, self.now).expect("a client that is offline");
         let mut arrival = Arrival::at(self.unix_secs());
         arrival.tickets = Some(self.keys.clone());
