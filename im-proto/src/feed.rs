@@ -280,7 +280,11 @@ impl Feed {
             let mut body = packet(conversation, item);
             let size = content_len(&body);
             let bytes = self.in_flight_bytes.saturating_add(u64::from(size));
-            if size != 0 && self.receive_bytes != 0 && self.in_flight_bytes != 0 && bytes > u64::from(self.receive_bytes) {
+            if size != 0
+                && self.receive_bytes != 0
+                && self.in_flight_bytes != 0
+                && bytes > u64::from(self.receive_bytes)
+            {
                 self.held = size;
                 lane.head = lane.head.max(seq);
                 break;
@@ -760,8 +764,14 @@ mod tests {
     #[test]
     fn what_an_earlier_connection_sent_costs_a_place_and_no_bytes() {
         let mut feed = Feed::new(8, 100, 8);
-        let continued =
-            Continued { conversation: bob(), epoch: 1, seq: 1 << 60, acked: (1 << 60) - 2, head: (1 << 60) + 1, record_behind: false };
+        let continued = Continued {
+            conversation: bob(),
+            epoch: 1,
+            seq: 1 << 60,
+            acked: (1 << 60) - 2,
+            head: (1 << 60) + 1,
+            record_behind: false,
+        };
         feed.continue_at(&continued);
         assert_eq!((feed.in_flight(), feed.in_flight_bytes), (2, 0));
         assert_eq!(feed.question(), with_bytes(6, Some(1 << 60), 100));

@@ -18,9 +18,7 @@ use im_crypto::KeyUpdate;
 use im_serial::Body;
 use im_serial::body::{Close, Ping, Pong};
 
-use crate::close::{
-    CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close, wait_millis,
-};
+use crate::close::{CloseCode, Closed, ClosedBy, cut_reason, decode_plain_close, encode_plain_close, wait_millis};
 use crate::error::{Error, Fault};
 use crate::keepalive::Keepalive;
 use crate::link::bundle::{self, Item};
@@ -394,7 +392,8 @@ impl<R: Role> Connection<R> {
                     code,
                     reason: cut_reason(close.reason),
                     authenticated: true,
-                    retry_after: (close.retry_after_ms != 0).then(|| Duration::from_millis(close.retry_after_ms.into())),
+                    retry_after: (close.retry_after_ms != 0)
+                        .then(|| Duration::from_millis(close.retry_after_ms.into())),
                     error: None,
                 });
                 Ok(())
@@ -783,7 +782,6 @@ fn closed_by_error(error: Error) -> Closed {
 fn closed_here(code: CloseCode, reason: &str, retry_after: Option<Duration>) -> Closed {
     Closed { by: ClosedBy::Local, code, reason: reason.into(), authenticated: true, retry_after, error: None }
 }
-
 
 impl<R: Role> fmt::Debug for Connection<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,10 +21,22 @@ struct Ends {
 
 /// Both ends, logged in; the server's side of the log is empty.
 fn online() -> Ends {
+    online_with(ClientConfig::new(&RUSTCRYPTO, key().public(), alice()).receive_bytes)
+}
+
+fn key() -> ServerKey {
+    ServerKey::from_bytes([7; 32], &RUSTCRYPTO).unwrap()
+}
+
+fn alice() -> Credentials {
+    Credentials { user: "alice".into(), device: "phone".into(), token: String::new() }
+}
+
+fn online_with(receive_bytes: u32) -> Ends {
     let now = Instant::default();
-    let key = ServerKey::from_bytes([7; 32], &RUSTCRYPTO).unwrap();
-    let who = Credentials { user: "alice".into(), device: "phone".into(), token: String::new() };
-    let mut config = ClientConfig::new(&RUSTCRYPTO, key.public(), who);
+    let key = key();
+    let mut config = ClientConfig::new(&RUSTCRYPTO, key.public(), alice());
+    config.receive_bytes = receive_bytes;
     config.formats = config.formats.select(&[FormatId::PROTOBUF]);
     let mut client = Connection::client(config, 1).unwrap();
     let server = ServerConfig::new(&RUSTCRYPTO, key);
@@ -173,4 +185,54 @@ fn what_is_not_a_bundle_is_refused_by_the_body_that_is_at_fault() {
     assert_eq!(error, Error::Unexpected { got: MessageType::BUNDLE, state: State::Online });
     let garbage = item(32, 5, &[0xff; 9]);
     assert!(matches!(ends.server.bundle(Instant::default(), &garbage), Err(Error::Body(_))));
+}
+
+#[test]
+fn a_close_says_when_to_come_back_and_the_client_waits_that_long_once() {
+    let mut ends = online();
+    let now = Instant::default();
+    ends.server.close_for(now, CloseCode::GOING_AWAY, "restart", Duration::from_micros(40_000_001));
+    down(&mut ends);
+    let Some(ClientEvent::Closed(closed)) = ends.client.poll_event() else { panic!("it is closed") };
+    assert_eq!(closed.retry_after, Some(Duration::from_millis(40_001)), "rounded up");
+    assert!(ends.client.reconnect_delay() >= Duration::from_millis(40_001));
+    assert!(ends.client.reconnect_delay() < Duration::from_secs(30), "only its own back-off");
+}
+
+#[test]
+fn a_wait_is_followed_for_an_hour_at_most() {
+    let mut ends = online();
+    ends.server.close_for(Instant::default(), CloseCode::GOING_AWAY, "restart", Duration::MAX);
+    down(&mut ends);
+    while ends.client.poll_event().is_some() {}
+    assert_eq!(ends.client.reconnect_delay(), Duration::from_secs(3600));
+}
+
+fn deliver(ends: &mut Ends, seq: u64, bytes: usize) -> Result<(), Error> {
+    let conversation = Conversation::private("bob");
+    let content = vec![0; bytes];
+    let body = im_serial::body::Deliver { conversation, seq, content, from: "bob".into(), ..Default::default() };
+    let Connection { core, role, events } = &mut ends.client;
+    role.on_body(core, events, Instant::default(), 0, body.into())
+}
+
+#[test]
+fn a_server_that_goes_beyond_the_byte_credit_is_in_error() {
+    let mut ends = online_with(100);
+    assert_eq!(deliver(&mut ends, 1, 0), Ok(()));
+    assert_eq!(deliver(&mut ends, 2, 1000), Ok(()), "one content may be larger than the credit");
+    assert_eq!(deliver(&mut ends, 3, 0), Ok(()));
+    let error = deliver(&mut ends, 4, 1).unwrap_err();
+    assert_eq!(error, Error::ReceiveBytes { max: 100 });
+    assert_eq!((error.fault(), error.close_code()), (Fault::PeerViolated, CloseCode::PROTOCOL));
+}
+
+#[test]
+fn what_the_application_acked_is_credit_again() {
+    let mut ends = online_with(100);
+    for seq in 1..=20 {
+        assert_eq!(deliver(&mut ends, seq, 60), Ok(()));
+        let Some(ClientEvent::Message(delivery)) = ends.client.poll_event() else { panic!("a delivery") };
+        ends.client.ack(delivery.token);
+    }
 }

@@ -85,6 +85,7 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         .connection_bytes(u64::from(settings.max_connection_mib) << 20)
         .refused_logins(settings.max_refused_logins)
         .stall(settings.stall)
+        .return_after(settings.return_after)
         .http_idle(settings.http_idle)
         .allow_origins(settings.allow_origins.iter().cloned())
         .configure(|config| config.login_timeout = settings.login_timeout);

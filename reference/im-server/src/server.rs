@@ -110,6 +110,7 @@ pub struct ServerBuilder {
     tls: Option<Tls>,
     http_idle: Duration,
     stall: Duration,
+    return_after: Duration,
     service_keys: ServiceKeys,
     bans: Option<Arc<dyn Bans>>,
     before_send: Option<Arc<dyn BeforeSend>>,
@@ -164,6 +165,7 @@ impl Server {
             tls: None,
             http_idle: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            return_after: Duration::from_secs(2),
             service_keys: ServiceKeys::default(),
             bans: None,
             before_send: None,
@@ -454,6 +456,13 @@ impl ServerBuilder {
         self
     }
 
+    /// When clients are told to come back after [`shutdown`](Server::shutdown): each at a moment of its own, between this and twice
+    /// this, so that they do not all come at once. Default 2 s; zero leaves it to their back-off.
+    pub fn return_after(mut self, wait: Duration) -> Self {
+        self.return_after = wait;
+        self
+    }
+
     /// Where the WebSocket is, and below it the sessions over HTTP. Default `/im`.
     pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
         self.websocket_path = path.into();
@@ -505,6 +514,7 @@ impl ServerBuilder {
             tickets: Tickets::new(),
             metrics: metrics.clone(),
             stall: self.stall,
+            return_after: self.return_after,
             stopping: watch::Sender::new(false),
         };
         let shared = Shared {

@@ -87,6 +87,9 @@ pub(crate) struct Options {
     /// How long /readyz says 503 before sessions are closed when the server stops, in seconds
     #[arg(long, env = "IM_DRAIN_SECS")]
     pub(crate) drain_secs: Option<u64>,
+    /// When clients of a server that stopped are told to come back, in seconds: each at a moment between this and twice this
+    #[arg(long, env = "IM_RETURN_SECS")]
+    pub(crate) return_secs: Option<u64>,
     /// Where what is stored is told to, with http or https
     #[arg(long, env = "IM_WEBHOOK_URL")]
     pub(crate) webhook_url: Option<String>,
@@ -154,6 +157,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("stall_secs", Values::Number(30, 1, 600)),
     ("http_idle_secs", Values::Number(60, 1, 3_600)),
     ("drain_secs", Values::Number(0, 0, 300)),
+    ("return_secs", Values::Number(2, 0, 1_800)),
     ("webhook_url", Values::Text("", "an address, with `webhook_secret_file`")),
     ("webhook_secret_file", Values::Text("", "a file, with `webhook_url`")),
     (
@@ -198,6 +202,7 @@ pub(crate) struct Settings {
     pub(crate) stall: Duration,
     pub(crate) http_idle: Duration,
     pub(crate) drain: Duration,
+    pub(crate) return_after: Duration,
     pub(crate) webhooks: Option<WebhookSettings>,
     pub(crate) log: String,
     pub(crate) log_json: bool,
@@ -251,6 +256,7 @@ impl Options {
             stall_secs: self.stall_secs.or(file.stall_secs),
             http_idle_secs: self.http_idle_secs.or(file.http_idle_secs),
             drain_secs: self.drain_secs.or(file.drain_secs),
+            return_secs: self.return_secs.or(file.return_secs),
             webhook_url: self.webhook_url.or(file.webhook_url),
             webhook_secret_file: self.webhook_secret_file.or(file.webhook_secret_file),
             webhook_events: self.webhook_events.or(file.webhook_events),
@@ -289,6 +295,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     let stall = secs(number("stall_secs", options.stall_secs));
     let http_idle = secs(number("http_idle_secs", options.http_idle_secs));
     let drain = secs(number("drain_secs", options.drain_secs));
+    let return_after = secs(number("return_secs", options.return_secs));
     let webhook_timeout = secs(number("webhook_timeout_secs", options.webhook_timeout_secs));
     let webhook_max_age = secs(number("webhook_max_age_hours", options.webhook_max_age_hours)).saturating_mul(3600);
     let webhook_max_waiting = number("webhook_max_waiting", options.webhook_max_waiting).into();
@@ -396,6 +403,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         stall,
         http_idle,
         drain,
+        return_after,
         log: text("log", options.log),
         log_json: log_format == "json",
     };

@@ -81,8 +81,9 @@ fn every_key_can_stand_in_the_file() {
         settings.stall.as_secs(),
         settings.http_idle.as_secs(),
         settings.drain.as_secs(),
+        settings.return_after.as_secs(),
     ];
-    assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300]);
+    assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300, 1_800]);
     assert_eq!((settings.proxies.len(), settings.allow_origins.len(), settings.log_json), (2, 1, true));
     assert_eq!(settings.store_check, CheckAtOpen::Never);
     let webhooks = settings.webhooks.unwrap();

@@ -73,8 +73,16 @@ pub(crate) struct Services {
     pub(crate) metrics: Arc<Metrics>,
     /// A peer that takes nothing for so long is cut.
     pub(crate) stall: Duration,
+    /// When clients should come back after a stop, at the earliest.
+    pub(crate) return_after: Duration,
     /// True when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
+}
+
+/// A moment between `wait` and twice `wait`, another one for each client.
+fn spread(wait: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(0);
+    wait + wait.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 impl Services {
@@ -342,7 +350,8 @@ impl<T: Transport> Session<T> {
             return;
         }
         if self.drain_until.is_some_and(|until| self.unanswered == 0 || until <= now) {
-            self.connection.close(now, CloseCode::GOING_AWAY, "the server stops or restarts: come back later");
+            let reason = "the server stops or restarts: come back later";
+            self.connection.close_for(now, CloseCode::GOING_AWAY, reason, spread(self.services.return_after));
         }
         self.redact(now);
         let max = self.connection.max_transmit();

@@ -194,7 +194,8 @@ async fn a_reader_that_stops_is_cut_and_holds_no_more_than_its_bound() {
     .await;
     let credentials = Credentials { user: "bob".into(), device: "phone".into(), token: String::new() };
     let mut config = ClientConfig::new(&RUSTCRYPTO, server.server.public_key(), credentials);
-    config.receive_max = MESSAGES as u32;
+    // One that asks for more than it takes.
+    (config.receive_max, config.receive_bytes) = (MESSAGES as u32, 0);
     let mut bob = Peer::configured(config, 7);
     bob.connect_tcp(server.address).await;
     bob.logged_in().await;
@@ -235,7 +236,8 @@ async fn while_connections_hold_too_much_nobody_else_is_let_in_and_who_is_in_is_
     .await;
     let credentials = Credentials { user: "bob".into(), device: "phone".into(), token: String::new() };
     let mut config = ClientConfig::new(&RUSTCRYPTO, server.server.public_key(), credentials);
-    config.receive_max = MESSAGES as u32;
+    // One that asks for more than it takes.
+    (config.receive_max, config.receive_bytes) = (MESSAGES as u32, 0);
     let mut bob = Peer::configured(config, 7);
     bob.connect_tcp(server.address).await;
     bob.logged_in().await;

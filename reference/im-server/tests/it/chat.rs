@@ -205,7 +205,13 @@ async fn a_stopping_server_answers_what_was_sent_and_says_that_it_goes_away() {
     let closed = alice.closed().await;
     assert_eq!((closed.code, closed.authenticated), (CloseCode::GOING_AWAY, true));
     assert!(closed.may_reconnect());
-    assert_eq!(bob.closed().await.code, CloseCode::GOING_AWAY);
+    let bobs = bob.closed().await;
+    assert_eq!(bobs.code, CloseCode::GOING_AWAY);
+    // Between two and four seconds, and not both at once.
+    let waits =
+        [closed.retry_after, bobs.retry_after].map(|wait| wait.expect("a server that stops says when to return"));
+    assert!(waits.iter().all(|wait| (2_000..=4_001).contains(&wait.as_millis())), "{waits:?}");
+    assert_ne!(waits[0], waits[1]);
     drop((alice, bob));
     within(stopping).await.unwrap().unwrap();
 }
