@@ -9,6 +9,7 @@ use im_proto::{
 };
 
 use super::event::{Event, Said};
+use super::live::ClientLive;
 use super::server::Session;
 use super::transport::{Link, Taken, check_tampered, front};
 use super::{Clock, Node, Outcome, Plan, World};
@@ -79,6 +80,7 @@ pub(super) struct SimClient {
     /// Of connections of earlier lives.
     pub(super) duplicates: u64,
     pub(super) retries: u64,
+    pub(super) live: ClientLive,
 }
 
 /// Saved tickets that an application keeps.
@@ -118,6 +120,7 @@ impl SimClient {
             replaced_by_older: BTreeSet::new(),
             duplicates: 0,
             retries: 0,
+            live: ClientLive::default(),
         }
     }
 
@@ -129,6 +132,7 @@ impl SimClient {
         self.connection = Connection::client(self.config.clone(), seed).expect("a valid configuration");
         self.life += 1;
         (self.transport, self.held, self.dials) = (None, 0, false);
+        self.live.crash();
         self.last.clear();
         self.told.clear();
         for entries in self.received.values_mut() {
@@ -233,8 +237,17 @@ impl World {
         let connection = Connection::server_for(self.server_config.clone(), arrival, entropy(self.rng.u64(..)), now)
             .map_err(|error| error.to_string())?;
         let (since, came) = (now, self.now);
-        let session =
-            Session { client: index, server, connection, login: None, since, came, ticket: None, unanswered: 0 };
+        let session = Session {
+            client: index,
+            server,
+            connection,
+            login: None,
+            since,
+            came,
+            ticket: None,
+            unanswered: 0,
+            streams: BTreeMap::new(),
+        };
         self.sessions.insert(transport, session);
         self.links.insert(transport, Link::new(index, server));
         self.touch(Node::Client(index));
@@ -341,6 +354,7 @@ impl World {
     #[expect(clippy::wildcard_enum_match_arm, reason = "what the world does not do is an error")]
     fn client_event(&mut self, index: usize, event: ClientEvent) -> Outcome {
         self.trace_of(&(index, &event));
+        let Some(event) = self.live_client_event(index, event)? else { return Ok(()) };
         let client = &mut self.clients[index];
         match event {
             ClientEvent::Stored { packet_id, conversation, seq, .. } => {
@@ -455,6 +469,7 @@ impl World {
     /// Links end and time out, and some tickets do not suffice; nothing else may end a connection without a reason.
     fn closed(&mut self, index: usize, closed: &Closed) -> Outcome {
         let client = &mut self.clients[index];
+        client.live.closed()?;
         let transport = client.transport.take();
         let link = transport.and_then(|transport| self.links.get(&transport));
         let damaged = link.is_some_and(|link| link.damaged);

@@ -1,7 +1,8 @@
 //! What happens at a moment.
 
-use im_proto::{AckToken, Command, Conversation, Entry, FeedItem, Message, TicketUse};
+use im_proto::{AckToken, Command, Conversation, Entry, FeedItem, Message, PacketId, TicketUse};
 
+use super::live::Deed;
 use super::server::{Hint, LoginAsked, Op};
 
 #[derive(Debug)]
@@ -10,6 +11,10 @@ pub(super) enum Event {
     Dial { client: usize, life: u32 },
     /// The application hands something to the client.
     Submit(usize, Said),
+    /// The application does something beside messages.
+    Live { client: usize, deed: Deed },
+    /// The server answers a request, or does not know the method.
+    Respond { transport: u64, packet_id: PacketId, content: Option<Vec<u8>> },
     /// Bytes arrive at one end of a transport, or its end does.
     Arrive { transport: u64, to_server: bool },
     /// One end of a transport hears that it is gone.
@@ -38,6 +43,13 @@ pub(super) enum Event {
     Trouble(Trouble),
     /// Somebody's timer.
     Timer,
+}
+
+impl Event {
+    /// The world does not rest before it.
+    pub(super) const fn is_to_come(&self) -> bool {
+        matches!(self, Self::Submit(..) | Self::Trouble(_) | Self::Live { .. })
+    }
 }
 
 /// What goes wrong once.

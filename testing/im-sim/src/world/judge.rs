@@ -61,6 +61,7 @@ impl World {
     fn rests(&self, client: &SimClient) -> bool {
         client.waiting.is_empty()
             && client.held == 0
+            && client.live.rests()
             && client.connection.unanswered() == 0
             && client.connection.unconfirmed_reads() == 0
             && self.lacks(client).is_none()
@@ -86,6 +87,9 @@ impl World {
             text += &format!(
                 "; {user}/{device} is {state}: {waiting} waiting, {unanswered} unanswered, {held} held, {reads} reads, lacks {lacks:?}"
             );
+            if !client.live.rests() {
+                text += &format!(", {:?}", client.live);
+            }
         }
         text
     }

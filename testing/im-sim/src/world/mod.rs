@@ -3,6 +3,7 @@
 mod client;
 mod event;
 mod judge;
+mod live;
 mod plan;
 mod report;
 mod server;
@@ -165,7 +166,7 @@ impl World {
 
     fn schedule(&mut self, at: Instant, event: Event) {
         self.next_id += 1;
-        self.to_come += usize::from(matches!(event, Event::Submit(..) | Event::Trouble(_)));
+        self.to_come += usize::from(event.is_to_come());
         self.queue.insert((at.max(self.now), self.next_id), event);
     }
 
@@ -212,6 +213,7 @@ impl World {
         for client in 0..self.plan.clients.len() {
             let delay = self.rng.u64(0..200);
             self.at(delay, Event::Dial { client, life: 0 });
+            self.live_begins(client);
             for n in 0..self.plan.messages {
                 let delay = self.rng.u64(0..=self.plan.spread_ms);
                 let message = self.message(client, n, &users);
@@ -270,7 +272,7 @@ impl World {
             }
             (Some(_), _) => {
                 let ((at, _), event) = self.queue.pop_first()?;
-                self.to_come -= usize::from(matches!(event, Event::Submit(..) | Event::Trouble(_)));
+                self.to_come -= usize::from(event.is_to_come());
                 self.now = self.now.max(at);
                 Some(event)
             }
@@ -286,6 +288,8 @@ impl World {
                 self.clients[client].waiting.push_back(said);
                 self.touch(Node::Client(client));
             }
+            Event::Live { client, deed } => self.live(client, deed)?,
+            Event::Respond { transport, packet_id, content } => self.respond(transport, packet_id, content)?,
             Event::Arrive { transport, to_server } => self.arrive(transport, to_server)?,
             Event::Gone { transport, at_server } => self.gone(transport, at_server),
             Event::Writable { transport, to_server } => self.writable(transport, to_server),

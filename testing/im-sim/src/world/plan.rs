@@ -43,6 +43,10 @@ pub struct Plan {
     pub receive_max: u32,
     /// Bytes of content that a client takes unacked; 0 is no such bound.
     pub receive_bytes: u32,
+    /// Requests of each client.
+    pub asks: usize,
+    /// Streams of each client.
+    pub streams: usize,
     /// Messages that a server takes unanswered.
     pub send_max: u32,
     /// Transmissions after which a client gives a message up.
@@ -106,6 +110,8 @@ impl Plan {
             linger_ms: 0,
             receive_max: 4,
             receive_bytes: 0,
+            asks: 0,
+            streams: 0,
             send_max: 64,
             // A cut connection is no answer; nobody gives up.
             max_tries: u32::MAX,
@@ -162,6 +168,7 @@ impl Plan {
         plan.draw_sessions(rng);
         plan.draw_store(rng);
         plan.draw_absences(rng);
+        (plan.asks, plan.streams) = if one_in(rng, 2) { (rng.usize(0..4), rng.usize(0..3)) } else { (0, 0) };
         plan.receive_bytes = if one_in(rng, 2) { 1 << rng.u32(0..=10) } else { 0 };
         plan
     }

@@ -34,6 +34,12 @@ pub struct Report {
     pub recalled: usize,
     /// Deliveries that clients told their applications of.
     pub delivered: usize,
+    /// Requests that were answered, or refused.
+    pub answered: usize,
+    /// Requests whose time was over, or whose connection was.
+    pub unanswered: usize,
+    /// Streams that came back whole.
+    pub streamed: usize,
     /// Transports begun.
     pub connections: u64,
     /// Deliveries dropped because they were had before.
@@ -65,6 +71,9 @@ impl Report {
         self.unknown += other.unknown;
         self.recalled += other.recalled;
         self.delivered += other.delivered;
+        self.answered += other.answered;
+        self.unanswered += other.unanswered;
+        self.streamed += other.streamed;
         self.connections += other.connections;
         self.duplicates += other.duplicates;
         self.retries += other.retries;

@@ -11,6 +11,7 @@ use im_proto::{
 };
 
 use super::event::Event;
+use super::live::SessionStreams;
 use super::transport::{Taken, check_tampered, front};
 use super::{Clock, Node, Outcome, World};
 use crate::fault::Fault;
@@ -60,6 +61,7 @@ pub(super) struct Session {
     pub(super) ticket: Option<bool>,
     /// Messages that wait for their answer.
     pub(super) unanswered: u32,
+    pub(super) streams: SessionStreams,
 }
 
 /// Who wants to log in.
@@ -165,6 +167,7 @@ impl World {
     #[expect(clippy::wildcard_enum_match_arm, reason = "what the world does not do is an error")]
     fn server_event(&mut self, transport: u64, event: ServerEvent) -> Outcome {
         self.trace_of(&(transport, &event));
+        let Some(event) = self.live_server_event(transport, event)? else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&transport) else { return Ok(()) };
         let login = session.login.clone();
         match event {
@@ -215,6 +218,9 @@ impl World {
                 self.tell(server, &user, &conversation, true, position);
             }
             ServerEvent::Closed(closed) => {
+                if !session.streams.is_empty() {
+                    return Err(format!("closed before the end of {:?}", session.streams.keys()));
+                }
                 let damaged = self.links.get(&transport).is_some_and(|link| link.damaged);
                 let fault = closed.error.map(|error| error.fault());
                 let expected = match closed.error {
