@@ -256,6 +256,13 @@ impl World {
     }
 }
 
+/// Whether a client hears no more than that its connection is over, and with it what was open.
+pub(super) fn is_end(event: &ClientEvent) -> bool {
+    let lost = StreamOutcome::Aborted(AbortReason::Lost);
+    matches!(event, ClientEvent::Closed(_) | ClientEvent::RequestFailed { failure: RequestFailure::Unknown, .. })
+        || matches!(event, ClientEvent::StreamEnded { outcome, .. } if *outcome == lost)
+}
+
 /// How many streams ended whole.
 fn judge_end(outcome: StreamOutcome, whole: bool) -> Result<usize, String> {
     match outcome {

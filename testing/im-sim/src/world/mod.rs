@@ -89,8 +89,9 @@ pub struct World {
     tell: Option<fn(u64, &dyn fmt::Debug)>,
 }
 
-/// Everybody must be at rest so long after the last trouble: longer than every back-off and every wait together.
-const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+/// Everybody must be at rest so long after the last trouble: longer than every back-off and every wait together, and
+/// than a link of a kibibyte a second needs on which one connection in a hundred brings a message up.
+const PATIENCE: Duration = Duration::from_secs(8 * 3600);
 
 type Outcome = Result<(), String>;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use im_proto::policy::{Decision, DeviceKind, DevicePolicy, NewDevice, OnlineDevice};
 use im_proto::{
-    AnswerError, CloseCode, Command, Connection, Conversation, Entry, Error, Fault as Whose, Instant, LogFacts,
-    MessageType, ResumeRequest, Server, ServerEvent, State, Submission, TicketKeys, TicketStore, TicketUse,
-    UsedTickets,
+    AbortReason, AnswerError, CloseCode, Command, Connection, Conversation, Entry, Error, Fault as Whose, Instant,
+    LogFacts, MessageType, ResumeRequest, Server, ServerEvent, State, StreamOutcome, Submission, TicketKeys,
+    TicketStore, TicketUse, UsedTickets,
 };
 
 use super::event::Event;
@@ -123,7 +123,11 @@ impl World {
             if tampered {
                 check_tampered(before, session.connection.state())?;
                 // A hello that comes again asks again about its ticket, which is refused: it was shown before.
-                let refused = |event: &ServerEvent| matches!(event, ServerEvent::Closed(_) | ServerEvent::Ticket(_));
+                let lost = StreamOutcome::Aborted(AbortReason::Lost);
+                let refused = |event: &ServerEvent| {
+                    matches!(event, ServerEvent::Closed(_) | ServerEvent::Ticket(_))
+                        || matches!(event, ServerEvent::StreamEnded { outcome, .. } if *outcome == lost)
+                };
                 if !events.iter().all(refused) {
                     return Err(format!("bytes that nobody wrote ({front_was:?}) gave a server {before} {events:?}"));
                 }
