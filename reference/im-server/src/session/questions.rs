@@ -206,7 +206,9 @@ fn fetched(device: &Device, conversation: Conversation, asked: Option<u64>, page
         Page::NotMember => Answer::Fetched { conversation, epoch: 0, after: 0, items: Vec::new() },
         Page::BeforeJoin => Answer::Resync(CHANGED),
         // Its next login names where it stands, and is told.
-        Page::TooOld { .. } => Answer::Resync("what comes next is older than what is kept: come back and go on from there"),
+        Page::TooOld { .. } => {
+            Answer::Resync("what comes next is older than what is kept: come back and go on from there")
+        }
     }
 }
 

@@ -26,7 +26,8 @@ use self::{
 };
 use super::{
     Append, CheckAtOpen, ConversationKey, Cutoff, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry,
-    OutboxConfig, OutboxStatus, Page, Positions, Store, StoreError, StoredEntry, Trimmed, Unread, Verification, check_name,
+    OutboxConfig, OutboxStatus, Page, Positions, Store, StoreError, StoredEntry, Trimmed, Unread, Verification,
+    check_name,
 };
 
 /// What one queued write costs in memory beside its content and member names: three names, keys, rows and channels.

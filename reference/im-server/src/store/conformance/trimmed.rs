@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::{Checked, advance, all, append, done, key, message, new, same, stored};
 use crate::store::{
@@ -93,8 +93,7 @@ pub(super) async fn steps(store: Arc<dyn Store>) -> Checked {
     let (mut after, mut entries) = (None, 0);
     for step in 0.. {
         // Into a log that is being trimmed.
-        let (trimmed, appended) =
-            futures_util::join!(store.trim(cutoff, after.as_ref(), 3), stored(&*store, &c, 1000 + step));
+        let (trimmed, appended) = join(store.trim(cutoff, after.as_ref(), 3), stored(&*store, &c, 1000 + step)).await;
         same("the seq of an append meanwhile", &appended?.seq, &(8 + step))?;
         let trimmed = done(trimmed)?;
         if trimmed.entries > 3 || (trimmed.entries == 0 && !trimmed.complete && trimmed.after == after) {
@@ -133,9 +132,11 @@ pub(super) async fn pages(store: Arc<dyn Store>) -> Checked {
     trim(&*store, before(99, &c)).await?;
     let page = done(store.page("bob", "desk", &c, None, 9, 9999).await)?;
     same("the page of an empty log", &page, &Page::Entries { epoch, after: 9, entries: Vec::new() })?;
-    same("a page of what is gone", &done(store.page("bob", "desk", &c, Some(8), 9, 999).await)?, &Page::TooOld {
-        first: 10,
-    })
+    same(
+        "a page of what is gone",
+        &done(store.page("bob", "desk", &c, Some(8), 9, 999).await)?,
+        &Page::TooOld { first: 10 },
+    )
 }
 
 /// What was trimmed is not unread, and a cursor before it goes on behind it.
@@ -177,7 +178,11 @@ pub(super) async fn retries(store: Arc<dyn Store>) -> Checked {
     trim(&*store, before(5, &c)).await?;
     for (packet_id, receipt) in (1..).zip(&receipts) {
         let again = NewEntry { message_id: 1, time_ms: 2, ..message(&c, packet_id) };
-        same("whether it was stored", &done(store.stored_before(&again).await)?, &Some(Append::AlreadyStored(*receipt)))?;
+        same(
+            "whether it was stored",
+            &done(store.stored_before(&again).await)?,
+            &Some(Append::AlreadyStored(*receipt)),
+        )?;
         same("a retry", &store.append(again).await, &Append::AlreadyStored(*receipt))?;
         let changed = NewEntry { digest: [255; 32], ..message(&c, packet_id) };
         same("something else under its id", &store.append(changed).await, &Append::Conflict(*receipt))?;
@@ -190,7 +195,11 @@ pub(super) async fn retries(store: Arc<dyn Store>) -> Checked {
     let everything = Cutoff { packet_ids_ms: u64::MAX, ..before(5, &c) };
     same("the others without an entry", &trim(&*store, everything).await?, &(0, 2))?;
     for (packet_id, receipt) in (5..=9).zip(&receipts[4..]) {
-        same("a retry of what is there", &store.append(message(&c, packet_id)).await, &Append::AlreadyStored(*receipt))?;
+        same(
+            "a retry of what is there",
+            &store.append(message(&c, packet_id)).await,
+            &Append::AlreadyStored(*receipt),
+        )?;
     }
     same("the log", &seqs(&*store, &c).await?, &(5..=10).collect())
 }
@@ -199,8 +208,12 @@ pub(super) async fn retries(store: Arc<dyn Store>) -> Checked {
 pub(super) async fn commands(store: Arc<dyn Store>) -> Checked {
     let c = trimmed(&*store, "c", 6, 4).await?;
     let about = 2;
-    let kinds =
-        [EntryKind::Recall { about }, EntryKind::Edit { about }, EntryKind::React { about }, EntryKind::Recall { about: 4 }];
+    let kinds = [
+        EntryKind::Recall { about },
+        EntryKind::Edit { about },
+        EntryKind::React { about },
+        EntryKind::Recall { about: 4 },
+    ];
     let batch = kinds.into_iter().zip(10..).map(|(kind, packet_id)| NewEntry { kind, ..message(&c, packet_id) });
     for outcome in join_all(batch.map(|entry| store.append(entry))).await {
         if !matches!(outcome, Append::Stored(_)) {

@@ -258,7 +258,8 @@ impl Check<'_> {
             Ok(None) if row.receipt.seq <= self.trimmed(&conversation)? => {
                 let expiring = keys::expiring(row.receipt.time_ms, key);
                 let listed = self.get(Table::Expiring, &expiring, |_, _| Ok(()))?;
-                return listed.ok_or_else(|| corrupt(Table::Expiring, &expiring, "it is missing, and the entry was trimmed"));
+                return listed
+                    .ok_or_else(|| corrupt(Table::Expiring, &expiring, "it is missing, and the entry was trimmed"));
             }
             Ok(None) => return Err(corrupt(Table::Dedup, key, "there is no entry where it points")),
             // Told where the log is walked.

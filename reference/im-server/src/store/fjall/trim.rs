@@ -1,5 +1,8 @@
 //! What goes from the fronts of the logs: found on a thread of its own, in one snapshot, and taken away by the writer.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, ops::Bound};
 
 use ::fjall::{Readable, Snapshot};
@@ -207,9 +210,8 @@ impl<D: Disk> Stage<'_, D> {
             let (time_ms, dedup) = keys::expiring_parts(key)?;
             let row = self.get(Table::Dedup, dedup)?;
             // Anything else under this packet id came later.
-            let same = row.is_none_or(|row| {
-                record::decode_dedup(dedup, &row).map_or(true, |row| row.receipt.time_ms == time_ms)
-            });
+            let same = row
+                .is_none_or(|row| record::decode_dedup(dedup, &row).map_or(true, |row| row.receipt.time_ms == time_ms));
             packet_ids.push((key, same.then_some(dedup)));
         }
 
