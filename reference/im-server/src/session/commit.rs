@@ -70,11 +70,10 @@ impl Services {
 
     async fn entry_at(&self, retry: &NewEntry, receipt: &Receipt) -> Option<StoredEntry> {
         let found = self.store.read(&retry.conversation, receipt.seq.checked_sub(1)?, 1, 0).await;
-        // What it was is not kept, so there is nothing to tell again.
-        let found = found.or_else(|error| match error {
-            StoreError::Trimmed { .. } => Ok(Vec::new()),
-            error => Err(error),
-        });
+        if matches!(found, Err(StoreError::Trimmed { .. })) {
+            // What it was is not kept, so there is nothing to tell again.
+            return None;
+        }
         found.inspect_err(|error| tracing::error!(%error, "an entry was not read again for after_commit")).ok()?.pop()
     }
 

@@ -32,8 +32,9 @@ impl Services {
                 None => Ok(None),
             };
             let known = known.map_err(|error| AuthError::Unavailable(error.to_string()))?;
-            // A log without entries, in an epoch that no log has: not there for this user.
-            facts.push(known.unwrap_or(LogFacts { epoch: 0, oldest: 1, head: 0, acked: 0 }));
+            // Without entries, and so unknown: what there is of it is not for this user to know.
+            let none = LogFacts { epoch: position.epoch, oldest: 1, head: 0, acked: 0 };
+            facts.push(known.unwrap_or(none));
         }
         Ok(Accepted { user, facts })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{Peer, TestServer};
+use crate::common::{Peer, TestServer, Wire};
 use im_proto::{
     ClientConfig, ClientEvent, CloseCode, Conversation, Credentials, RUSTCRYPTO, RefusalCode, ReloadReason,
     SealedMessage, SealedParts,
@@ -96,6 +96,19 @@ async fn who_joins_sees_what_comes_and_who_left_sees_nothing_more() {
     // For him the log begins at 4 now.
     assert_eq!(told.await, (team(), ReloadReason::TooOld));
     assert_eq!(text(&mut bob).await, said(4, "alice", "bob again"));
+    // Out while he is away: the log is unknown to him.
+    bob.settled().await;
+    bob.wire = Wire::None;
+    let now = bob.now();
+    bob.connection.handle_eof(now);
+    bob.closed().await;
+    groups.remove("team", "bob").await.unwrap();
+    bob.connect_tcp(server.address).await;
+    let told = bob.until(|event| match event {
+        ClientEvent::Reload { conversation, reason, .. } => Some((conversation, reason)),
+        _ => None,
+    });
+    assert_eq!(told.await, (team(), ReloadReason::Unknown));
 }
 
 #[tokio::test]
