@@ -43,7 +43,8 @@ pub enum ReloadReason {
     Epoch = 1,
     /// The log does not reach to where the device says it stands, or the server cannot follow so many conversations.
     Unknown = 2,
-    /// The log does not have any more what comes next.
+    /// The log does not have any more what comes next, or not for this user. It is the same log: what the device has of it stays
+    /// right, and between that and the next delivery something is missing for good.
     TooOld = 3,
 }
 

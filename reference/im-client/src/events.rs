@@ -34,7 +34,8 @@ pub enum Event {
     },
     /// A message for this device. Give its token to [`Client::ack`](crate::Client::ack) when it is safe.
     Message(Delivery),
-    /// The messages between were acked by an earlier or another run of this device; the next one is `next`.
+    /// The messages between were acked by an earlier or another run of this device, or the server keeps them no longer; the next one
+    /// is `next`.
     Gap {
         /// The conversation.
         conversation: Conversation,
@@ -43,8 +44,9 @@ pub enum Event {
         /// The seq that comes next.
         next: u64,
     },
-    /// What this client told of a conversation is worth nothing any more: drop it, or read it again from the server. Deliveries go
-    /// on where the server's record of this device ends.
+    /// A conversation does not go on where this client stood. Deliveries go on where the server's record of this device ends, or
+    /// where the log begins now. Unless the reason is [`TooOld`](ReloadReason::TooOld), which leaves a hole and nothing else, what this
+    /// client told of the conversation is worth nothing any more: drop it, or read it again from the server.
     Reload {
         /// The conversation.
         conversation: Conversation,

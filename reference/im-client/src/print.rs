@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use im_client::{Change, CloseCode, Closed, ClosedBy, Delivery, Entry, Event, ServerUrl, content_type};
+use im_client::{Change, CloseCode, Closed, ClosedBy, Delivery, Entry, Event, ReloadReason, ServerUrl, content_type};
 
 /// Writes a line to stdout at once.
 pub(crate) fn line(text: &str) -> io::Result<()> {
@@ -86,11 +86,14 @@ impl Status {
             }
             Event::LoggedIn { user, .. } if self.to_stdout => line(&format!("logged in as {}", clean(&user)))?,
             Event::Gap { conversation, had, next } => eprintln!(
-                "{}: messages {} to {} were taken by another run of this device",
+                "{}: messages {} to {} were taken by another run of this device, or are kept no longer",
                 clean(&conversation.id),
                 had.saturating_add(1),
                 next.saturating_sub(1)
             ),
+            Event::Reload { conversation, reason: ReloadReason::TooOld, .. } => {
+                eprintln!("{}: the server does not keep any more what came next", clean(&conversation.id));
+            }
             Event::Disconnected { closed, retry_in } => {
                 // The end that was asked for is no news.
                 if !(closed.by == ClosedBy::Local && closed.code == CloseCode::NORMAL) {

@@ -121,6 +121,13 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
             Ok(())
         });
     }
+    if let Some(retention) = settings.retention {
+        let server = server.clone();
+        serving.spawn(async move {
+            server.keep_for(retention).await;
+            Ok(())
+        });
+    }
     let files = settings.tls_files.clone().zip(pem);
     let reloading = tokio::spawn(reload(server.clone(), files, settings.tls_check, hang_up));
     let ended = tokio::select! {

@@ -29,12 +29,13 @@ use crate::limits::{Bounds, Slots};
 use crate::listener::{Door, ListenerConfig, Security};
 use crate::metrics::{MeteredStore, Metrics};
 use crate::polling::Table;
+use crate::retention::Retention;
 use crate::session::Services;
 use crate::store::{Bans, Outbox, Store, StoreError};
 use crate::tickets::Tickets;
 use crate::tls::{Tls, TlsError};
 use crate::webhook::Webhooks;
-use crate::{api, http, listener, webhook};
+use crate::{api, http, listener, retention, webhook};
 
 /// How long a stopping server waits for its sessions, and then for its store.
 const STOP_SESSIONS: Duration = Duration::from_secs(4);
@@ -269,6 +270,29 @@ impl Server {
     /// [`Webhooks`] has an example.
     pub async fn send_webhooks(&self, outbox: Arc<dyn Outbox>, webhooks: &Webhooks) {
         webhook::deliver(&self.shared.services, &*outbox, webhooks).await;
+    }
+
+    /// Takes what is too old from the front of each log, now and then every hour, until [`shutdown`](Self::shutdown). Call it
+    /// once; without it everything is kept.
+    ///
+    /// ```no_run
+    /// # async fn example(server: im_server::Server) {
+    /// if let Some(year) = im_server::Retention::days(365) {
+    ///     tokio::spawn(async move { server.keep_for(year).await });
+    /// }
+    /// # }
+    /// ```
+    pub async fn keep_for(&self, retention: Retention) {
+        retention::run(&self.shared.services, retention).await;
+    }
+
+    /// Does what [`keep_for`](Self::keep_for) does once, as at this time, in milliseconds since 1970. Gives how many entries went.
+    ///
+    /// # Errors
+    ///
+    /// Of the store; what went before it is gone.
+    pub async fn trim(&self, retention: Retention, now_ms: u64) -> Result<u64, StoreError> {
+        retention::trim(&self.shared.services, retention, now_ms).await
     }
 
     /// The numbers as Prometheus reads them, for an application with a `/metrics` of its own.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use im_server::IpNet;
 use im_server::store::{CheckAtOpen, EventKind};
+use im_server::{IpNet, Retention};
 use serde::Deserialize;
 
 use crate::{Failure, files};
@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// When the message store is checked as it is opened: after an unclean end, always or never
     #[arg(long, env = "IM_STORE_CHECK")]
     pub(crate) store_check: Option<String>,
+    /// How long messages and other entries are kept, in days; 0 is for ever
+    #[arg(long, env = "IM_RETENTION_DAYS")]
+    pub(crate) retention_days: Option<u64>,
     /// Certificate chain in PEM, the server's own certificate first
     #[arg(long, env = "IM_TLS_CERTIFICATE_FILE")]
     pub(crate) tls_certificate_file: Option<PathBuf>,
@@ -139,6 +142,7 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("metrics_listen", Values::Text("", "address and port that only your monitoring reaches")),
     ("data", Values::Text("./im-data", "a directory")),
     ("store_check", Values::Text("unclean", "`unclean`, `always` or `never`")),
+    ("retention_days", Values::Number(0, 0, 36_500)),
     ("tls_certificate_file", Values::Text("", "a file, with `tls_key_file`")),
     ("tls_key_file", Values::Text("", "a file, with `tls_certificate_file`")),
     ("tls_check_secs", Values::Number(60, 1, 86_400)),
@@ -185,6 +189,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_listen: Option<String>,
     pub(crate) data: PathBuf,
     pub(crate) store_check: CheckAtOpen,
+    /// `None` is for ever.
+    pub(crate) retention: Option<Retention>,
     pub(crate) tls_files: Option<(PathBuf, PathBuf)>,
     pub(crate) tls_check: Duration,
     pub(crate) jwt_hs256_secret_file: Option<PathBuf>,
@@ -238,6 +244,7 @@ impl Options {
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             data: self.data.or(file.data),
             store_check: self.store_check.or(file.store_check),
+            retention_days: self.retention_days.or(file.retention_days),
             tls_certificate_file: self.tls_certificate_file.or(file.tls_certificate_file),
             tls_key_file: self.tls_key_file.or(file.tls_key_file),
             tls_check_secs: self.tls_check_secs.or(file.tls_check_secs),
@@ -286,6 +293,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         u32::try_from(value).unwrap_or(u32::MAX)
     };
     let secs = |number: u32| Duration::from_secs(number.into());
+    let retention = Retention::days(number("retention_days", options.retention_days));
     let tls_check = secs(number("tls_check_secs", options.tls_check_secs));
     let max_connections = number("max_connections", options.max_connections);
     let max_connections_per_address = number("max_connections_per_address", options.max_connections_per_address);
@@ -386,6 +394,7 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
         metrics_listen: options.metrics_listen,
         data: options.data.unwrap_or_else(|| text("data", None).into()),
         store_check,
+        retention,
         tls_files,
         tls_check,
         jwt_hs256_secret_file: options.jwt_hs256_secret_file,

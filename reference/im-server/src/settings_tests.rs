@@ -86,6 +86,8 @@ fn every_key_can_stand_in_the_file() {
     assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300, 1_800]);
     assert_eq!((settings.proxies.len(), settings.allow_origins.len(), settings.log_json), (2, 1, true));
     assert_eq!(settings.store_check, CheckAtOpen::Never);
+    assert_eq!(settings.retention, Retention::days(36_500));
+    assert_eq!(resolve(&Options::default(), None).unwrap().retention, None, "for ever, unless it is asked for");
     let webhooks = settings.webhooks.unwrap();
     assert_eq!((webhooks.kinds, webhooks.content), ([EventKind::MessageStored].into(), false));
     let numbers = (webhooks.timeout.as_secs(), webhooks.max_age.as_secs(), webhooks.max_waiting);
@@ -114,9 +116,9 @@ fn every_problem_is_told_at_once_and_by_name() {
         assert!(unknown.contains(part), "{unknown}");
     }
     let ranges = problems(
-        "max_connections = 0\nlogin_timeout_secs = 999\nlog_format = \"xml\"\nstore_check = \"x\"\nwebhook_url = \"u\"\nwebhook_events = [\"x\"]\ntls_key_file = \"k\"\nproxies = [\"x\"]\n",
+        "max_connections = 0\nretention_days = 36501\nlogin_timeout_secs = 999\nlog_format = \"xml\"\nstore_check = \"x\"\nwebhook_url = \"u\"\nwebhook_events = [\"x\"]\ntls_key_file = \"k\"\nproxies = [\"x\"]\n",
     );
-    assert_eq!(ranges.len(), 8, "{ranges:?}");
+    assert_eq!(ranges.len(), 9, "{ranges:?}");
     for wrong in ["max_connections = \"many\"", "max_connections = -1", "listen = ", "[listen]\nx = 1"] {
         assert!(problems(wrong)[0].contains("im.toml"), "{wrong}");
     }

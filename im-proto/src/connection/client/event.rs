@@ -91,8 +91,10 @@ pub enum ClientEvent {
         /// For how long it is good, from now on.
         lifetime: Duration,
     },
-    /// What this connection knew of a conversation is worth nothing: drop what came of it, or read it again from the server.
-    /// Deliveries go on where the server's record of this device ends. Tokens of earlier deliveries ack nothing more.
+    /// A conversation does not go on where this connection stood. Deliveries go on where the server's record of this device ends,
+    /// or where the log begins now. Tokens of earlier deliveries ack nothing more. Unless the reason is
+    /// [`TooOld`](ReloadReason::TooOld), what was known of the conversation is worth nothing: drop what came of it, or read it again
+    /// from the server.
     Reload {
         /// The conversation.
         conversation: Conversation,

@@ -7,6 +7,7 @@
 
 mod rows;
 mod store;
+mod trim;
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 create table if not exists heads (
     conversation text primary key,
     epoch integer not null,
-    seq integer not null
+    seq integer not null,
+    first integer not null -- what is before it was trimmed
 ) strict, without rowid;
 
 create table if not exists log (
@@ -23,6 +24,20 @@ create table if not exists log (
     unique (sender, device, packet_id) -- a retry is found here
 ) strict;
 create index if not exists log_about on log (conversation, about) where kind = 3;
+
+-- What tells a retry of an entry that was trimmed.
+create table if not exists packet_ids (
+    sender text not null,
+    device text not null,
+    packet_id integer not null,
+    conversation text not null,
+    seq integer not null,
+    message_id integer not null,
+    time_ms integer not null,
+    digest blob not null,
+    primary key (sender, device, packet_id)
+) strict, without rowid;
+create index if not exists packet_ids_time on packet_ids (time_ms);
 
 create table if not exists members (
     user text not null,

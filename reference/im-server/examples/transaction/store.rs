@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 use im_proto::receipts;
 use im_server::store::{
-    Append, ConversationKey, EntryKind, Head, MAX_EDITS, Member, MemberChange, Members, NewEntry, Page, Positions,
-    Receipt, Store, StoreError, StoredEntry, Unread,
+    Append, ConversationKey, Cutoff, EntryKind, Head, MAX_EDITS, Member, MemberChange, Members, NewEntry, Page,
+    Positions, Receipt, Store, StoreError, StoredEntry, Trimmed, Unread,
 };
 use rusqlite::{Connection, Error, OptionalExtension, Params, Row, Transaction, params};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::rows::{kind_columns, kind_of, member_of, role_column};
+use crate::trim::trim;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -105,7 +106,7 @@ impl SqliteStore {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn engine(error: Error) -> StoreError {
+pub(crate) fn engine(error: Error) -> StoreError {
     StoreError::Engine(error.to_string().into())
 }
 
@@ -124,7 +125,7 @@ fn row<T>(
     statement.query_row(params, map).optional().map_err(engine)
 }
 
-fn rows<T>(
+pub(crate) fn rows<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -134,7 +135,7 @@ fn rows<T>(
     statement.query_map(params, map).map_err(engine)?.collect::<rusqlite::Result<_>>().map_err(engine)
 }
 
-fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {
+pub(crate) fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(engine)?;
     statement.execute(params).map(drop).map_err(engine)
 }
@@ -142,18 +143,21 @@ fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<()
 // What each operation reads and writes.
 
 fn head(c: &Connection, conversation: &str) -> Result<Option<Head>, StoreError> {
-    let head = |row: &Row<'_>| Ok(Head { seq: row.get(0)?, epoch: row.get::<_, i64>(1)? as u64 });
-    row(c, "select seq, epoch from heads where conversation = ?", [conversation], head)
+    let head = |row: &Row<'_>| Ok(Head { seq: row.get(0)?, epoch: row.get::<_, i64>(1)? as u64, first: row.get(2)? });
+    row(c, "select seq, epoch, first from heads where conversation = ?", [conversation], head)
 }
 
 fn new_head(c: &Connection, conversation: &str) -> Result<Head, StoreError> {
     let epoch = getrandom::u64().map_err(|error| StoreError::Io(error.to_string().into()))?.max(1);
-    execute(c, "insert into heads values (?, ?, 0)", params![conversation, epoch as i64])?;
-    Ok(Head { seq: 0, epoch })
+    execute(c, "insert into heads values (?, ?, 0, 1)", params![conversation, epoch as i64])?;
+    Ok(Head { seq: 0, first: 1, epoch })
 }
 
 fn before(c: &Connection, entry: &NewEntry) -> Result<Option<Append>, StoreError> {
-    let sql = "select conversation, seq, message_id, time_ms, digest from log where sender = ? and device = ? and packet_id = ?";
+    let sql = "select conversation, seq, message_id, time_ms, digest from log
+            where sender = ?1 and device = ?2 and packet_id = ?3
+        union all select conversation, seq, message_id, time_ms, digest from packet_ids
+            where sender = ?1 and device = ?2 and packet_id = ?3";
     row(c, sql, params![&*entry.from, &*entry.device, entry.packet_id as i64], |row| {
         let receipt = Receipt { seq: row.get(1)?, message_id: row.get::<_, i64>(2)? as u64, time_ms: row.get(3)? };
         let same =
@@ -255,7 +259,8 @@ fn cursor(c: &Connection, conversation: &str, (user, device): (&str, &str)) -> R
     let Some(member) = member(c, conversation, user)? else { return Ok(None) };
     let sql = "select seq from cursors where user = ? and device = ? and conversation = ?";
     let seq: Option<u64> = row(c, sql, [user, device, conversation], |row| row.get(0))?;
-    Ok(Some(seq.unwrap_or(0).max(member.since)))
+    let trimmed = head(c, conversation)?.unwrap_or_default().trimmed();
+    Ok(Some(seq.unwrap_or(0).max(member.since).max(trimmed)))
 }
 
 fn positions(c: &Connection, conversation: &str, user: &str) -> Result<Positions, StoreError> {
@@ -319,6 +324,10 @@ fn entries(
     most: (usize, usize),
 ) -> Result<Vec<StoredEntry>, StoreError> {
     let (max_messages, max_bytes) = most;
+    let head = head(c, conversation)?.unwrap_or_default();
+    if after < head.trimmed() {
+        return Err(StoreError::Trimmed { first: head.first });
+    }
     let sql = "select seq, message_id, time_ms, sender, device, packet_id, kind, about, recalled, content_type, content
         from log where conversation = ? and seq > ? order by seq limit ?";
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -362,13 +371,14 @@ fn page(
     let Some(member) = member(c, conversation, owner.0)?.filter(|member| !member.standing.banned) else {
         return Ok(Page::NotMember);
     };
+    let head = head(c, conversation)?.unwrap_or_default();
     let after = match after {
         Some(after) if after < member.since => return Ok(Page::BeforeJoin),
+        Some(after) if after < head.trimmed() => return Ok(Page::TooOld { first: head.first }),
         Some(after) => after,
         None => cursor(c, conversation, owner)?.unwrap_or(0),
     };
-    let epoch = head(c, conversation)?.unwrap_or_default().epoch;
-    Ok(Page::Entries { epoch, after, entries: entries(c, conversation, after, most)? })
+    Ok(Page::Entries { epoch: head.epoch, after, entries: entries(c, conversation, after, most)? })
 }
 
 fn conversations(c: &Connection, user: &str, after: &str, limit: usize) -> Result<Vec<ConversationKey>, StoreError> {
@@ -378,7 +388,7 @@ fn conversations(c: &Connection, user: &str, after: &str, limit: usize) -> Resul
 }
 
 fn unread(c: &Connection, owner: (&str, &str), after: &str, limit: usize) -> Result<Vec<Unread>, StoreError> {
-    let sql = "select m.conversation, h.epoch, h.seq, max(coalesce(p.seq, 0), m.since) as at
+    let sql = "select m.conversation, h.epoch, h.seq, max(coalesce(p.seq, 0), m.since, h.first - 1) as at
         from members m join heads h on h.conversation = m.conversation
         left join cursors p on p.user = m.user and p.device = ?2 and p.conversation = m.conversation
         where m.user = ?1 and m.conversation > ?3 and not m.banned and h.seq > at order by m.conversation limit ?4";
@@ -537,6 +547,16 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Members, StoreError>> {
         let (conversation, after) = (conversation.clone(), after.unwrap_or_default().to_owned());
         Box::pin(self.read(move |c| members(c, conversation.as_str(), &after, limit)))
+    }
+
+    fn trim(
+        &self,
+        cutoff: Cutoff,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Trimmed, StoreError>> {
+        let after = after.map(|after| after.as_str().to_owned());
+        Box::pin(self.write(move |c| trim(c, cutoff, after, limit)))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -19,7 +19,8 @@ const RECEIVERS: usize = 16;
 #[utoipa::path(get, path = "/messages/private/{from}/{to}/{seq}", tag = "messages",
     params(("from" = String, Path, description = "One of the two"), ("to" = String, Path, description = "The other"),
         ("seq" = u64, Path, description = "As the push said")),
-    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message")))]
+    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message"),
+        (status = 410, body = Problem, description = "too_old")))]
 pub(super) async fn private(call: Call) -> Result<Reply, Problem> {
     let (from, to) = (call.name("from")?, call.name("to")?);
     let key = conversation::key(from, &Conversation::private(to)).ok_or_else(no_such_message)?;
@@ -35,7 +36,8 @@ pub(super) async fn private(call: Call) -> Result<Reply, Problem> {
 /// How far a message in a group came, with its members page by page.
 #[utoipa::path(get, path = "/messages/group/{group}/{seq}", tag = "messages",
     params(("group" = String, Path), ("seq" = u64, Path, description = "As the push said"), Page),
-    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message")))]
+    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message"),
+        (status = 410, body = Problem, description = "too_old")))]
 pub(super) async fn group(call: Call) -> Result<Reply, Problem> {
     let key = conversation::group_key(call.name("group")?).ok_or_else(no_such_message)?;
     listed(&call, &key).await
@@ -44,7 +46,8 @@ pub(super) async fn group(call: Call) -> Result<Reply, Problem> {
 /// How far a message in a channel came, with its readers page by page.
 #[utoipa::path(get, path = "/messages/channel/{channel}/{seq}", tag = "messages",
     params(("channel" = String, Path), ("seq" = u64, Path, description = "As the push said"), Page),
-    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message")))]
+    responses((status = 200, body = Delivery), (status = 404, body = Problem, description = "no_such_message"),
+        (status = 410, body = Problem, description = "too_old")))]
 pub(super) async fn channel(call: Call) -> Result<Reply, Problem> {
     let key = crate::broadcast::key(call.name("channel")?).ok_or_else(no_such_message)?;
     listed(&call, &key).await

@@ -67,6 +67,9 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Trimmed { .. }) {
+            return Self::new(StatusCode::GONE, "too_old", "the message is older than what this server keeps");
+        }
         tracing::error!(%error, "the store did not answer the API");
         Self::busy("the server's store does not answer: send the same again later")
     }

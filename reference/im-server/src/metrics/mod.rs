@@ -1,5 +1,6 @@
 //! What is counted, for Prometheus. Every limit that refuses or cuts somebody has a counter here.
 
+mod retention;
 mod service;
 mod store;
 mod webhooks;
@@ -93,6 +94,7 @@ pub(crate) struct Metrics {
     reloads: Family<Outcome, Counter>,
     service: service::Numbers,
     webhooks: webhooks::WebhookMetrics,
+    retention: retention::RetentionMetrics,
 }
 
 impl Metrics {
@@ -115,6 +117,7 @@ impl Metrics {
             reloads: Family::default(),
             service: service::Numbers::default(),
             webhooks: webhooks::WebhookMetrics::default(),
+            retention: retention::RetentionMetrics::default(),
         };
         metrics.begin_with_zero();
         metrics.registered()
@@ -195,6 +198,7 @@ impl Metrics {
         registry.register("tls_reloads", "Changed certificate files: taken or refused", self.reloads.clone());
         self.service.register(registry);
         self.webhooks.register(registry);
+        self.retention.register(registry);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use im_proto::rights::{Action, Actor, MemberRole, Target, TargetKind};
+use im_proto::rights::{Action, Actor, Denial, MemberRole, Target, TargetKind};
 use im_proto::{Change, ConversationKind, RefusalCode};
 
 use super::appender::Submitted;
@@ -57,7 +57,9 @@ pub(super) async fn authorize(services: &Services, submitted: &Submitted) -> Res
     decided.map_err(|denial| Refusal::new(denial.code(), denial.to_string()))
 }
 
-type Decided = Result<(), im_proto::rights::Denial>;
+type Decided = Result<(), Denial>;
+
+const TRIMMED: &str = "the message is older than what this server keeps";
 
 async fn change(
     services: &Services,
@@ -70,7 +72,17 @@ async fn change(
         Some(after) => services.store.read(&entry.conversation, after, 1, 0).await,
         None => Ok(Vec::new()),
     };
-    let found = found.map_err(|error| Refusal::store(&error))?;
+    let found = match found {
+        Ok(found) => found,
+        // Whoever may not even ask is told that first.
+        Err(StoreError::Trimmed { .. }) => {
+            return match services.rights.decide(actor, &Action::Change(change, None)) {
+                Err(Denial::NoTarget) => Err(Refusal::new(RefusalCode::TOO_LATE, TRIMMED)),
+                decided => Ok(decided),
+            };
+        }
+        Err(error) => return Err(Refusal::store(&error)),
+    };
     let target = found.first().map(|found| Target {
         author: &found.from,
         age: Duration::from_millis(entry.time_ms.saturating_sub(found.time_ms)),

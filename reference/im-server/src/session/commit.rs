@@ -9,7 +9,7 @@ use im_proto::Conversation;
 use super::{Refusal, Services};
 use crate::hooks::{Committed, Draft, Origin};
 use crate::hub::{Mailbox, Place};
-use crate::store::{Append, EntryKind, NewEntry, Receipt, StoredEntry};
+use crate::store::{Append, EntryKind, NewEntry, Receipt, StoreError, StoredEntry};
 
 impl Services {
     /// Lets the application's hook look at an entry that may be stored. What is stored already passes as it is, so that a
@@ -70,6 +70,10 @@ impl Services {
 
     async fn entry_at(&self, retry: &NewEntry, receipt: &Receipt) -> Option<StoredEntry> {
         let found = self.store.read(&retry.conversation, receipt.seq.checked_sub(1)?, 1, 0).await;
+        if matches!(found, Err(StoreError::Trimmed { .. })) {
+            // What it was is not kept, so there is nothing to tell again.
+            return None;
+        }
         found.inspect_err(|error| tracing::error!(%error, "an entry was not read again for after_commit")).ok()?.pop()
     }
 

@@ -27,7 +27,7 @@ impl<T: Transport> Session<T> {
                 let services = self.services.clone();
                 self.login = Some(Box::pin(async move {
                     let result = match services.authenticator.authenticate(&request).await {
-                        Ok(user) => services.not_banned(&user).await.map(|()| user),
+                        Ok(user) => services.admitted(user, &request.device, request.resume.as_ref()).await,
                         Err(error) => Err(error),
                     };
                     (Entrant { user: request.user, device: request.device, by_ticket: false }, result)
@@ -41,8 +41,9 @@ impl<T: Transport> Session<T> {
             ServerEvent::Resumed(login) => {
                 let services = self.services.clone();
                 self.login = Some(Box::pin(async move {
+                    let user = Arc::from(login.user.as_str());
                     let result = match services.authenticator.resume(&login).await {
-                        Ok(()) => services.not_banned(&login.user).await.map(|()| Arc::from(login.user.as_str())),
+                        Ok(()) => services.admitted(user, &login.device, login.resume.as_ref()).await,
                         Err(error) => Err(error),
                     };
                     (Entrant { user: login.user, device: login.device, by_ticket: true }, result)

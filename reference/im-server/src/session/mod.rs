@@ -12,6 +12,7 @@ mod events;
 mod jobs;
 mod live;
 mod questions;
+mod resume;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 use self::appender::{Appender, Outcome};
 use self::jobs::{Done, Jobs, Retelling};
 use self::questions::{Answer, Device, Questions};
+use self::resume::Accepted;
 use crate::auth::{AuthError, Authenticator};
 use crate::calls::Calls;
 use crate::clock::{self, Clock};
@@ -159,7 +161,7 @@ struct Entrant {
     by_ticket: bool,
 }
 
-type Login = BoxFuture<'static, (Entrant, Result<Arc<str>, AuthError>)>;
+type Login = BoxFuture<'static, (Entrant, Result<Accepted, AuthError>)>;
 
 struct Session<T> {
     services: Arc<Services>,
@@ -205,7 +207,7 @@ enum Wake {
     Read(std::io::Result<Input>),
     Written(std::io::Result<usize>),
     Flushed(std::io::Result<()>),
-    Login(Entrant, Result<Arc<str>, AuthError>),
+    Login(Entrant, Result<Accepted, AuthError>),
     Stored(Outcome),
     Answer(Answer),
     Done(Done),

@@ -54,8 +54,8 @@ pub(super) enum Answer {
         after: u64,
         items: Vec<FeedItem>,
     },
-    /// The connection stands where its user was not in the conversation.
-    Resync,
+    /// The connection stands where its user was not in the conversation, or where the log is no more.
+    Resync(&'static str),
     Failed(StoreError),
 }
 
@@ -193,6 +193,8 @@ async fn unread(store: &dyn Store, device: &Device, limit: usize) -> Result<Answ
     Ok(Answer::Unread { heads: found.into_iter().filter_map(head).collect(), complete })
 }
 
+const CHANGED: &str = "who is in the conversation changed: come back and go on from there";
+
 fn fetched(device: &Device, conversation: Conversation, asked: Option<u64>, page: Page) -> Answer {
     match page {
         Page::Entries { epoch, after, entries } => {
@@ -200,9 +202,13 @@ fn fetched(device: &Device, conversation: Conversation, asked: Option<u64>, page
             Answer::Fetched { conversation, epoch, after, items }
         }
         // A connection that had something of it knows an epoch that this answer could not name.
-        Page::NotMember if asked.is_some() => Answer::Resync,
+        Page::NotMember if asked.is_some() => Answer::Resync(CHANGED),
         Page::NotMember => Answer::Fetched { conversation, epoch: 0, after: 0, items: Vec::new() },
-        Page::BeforeJoin => Answer::Resync,
+        Page::BeforeJoin => Answer::Resync(CHANGED),
+        // Its next login names where it stands, and is told.
+        Page::TooOld { .. } => {
+            Answer::Resync("what comes next is older than what is kept: come back and go on from there")
+        }
     }
 }
 

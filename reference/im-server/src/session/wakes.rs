@@ -8,6 +8,7 @@ use im_proto::{AnswerError, CloseCode, Closed, ClosedBy, Entropy, Instant, Refus
 use super::appender::{Appender, Outcome};
 use super::jobs::Retelling;
 use super::questions::{self, Answer, Device};
+use super::resume::Accepted;
 use super::{DRAIN, Entrant, Member, Refusal, Session, Wake};
 use crate::auth::AuthError;
 use crate::clock;
@@ -84,9 +85,9 @@ impl<T: Transport> Session<T> {
         self.member.as_ref().map(|member| &*member.device.user)
     }
 
-    fn logged_in(&mut self, now: Instant, request: &Entrant, result: Result<Arc<str>, AuthError>) {
-        let user = match result {
-            Ok(user) if valid_name(&user) => user,
+    fn logged_in(&mut self, now: Instant, request: &Entrant, result: Result<Accepted, AuthError>) {
+        let (user, facts) = match result {
+            Ok(Accepted { user, facts }) if valid_name(&user) => (user, facts),
             Ok(_) => {
                 tracing::error!("the authenticator gave a user id that is not a valid name");
                 return self.connection.close(now, CloseCode::INTERNAL, "the login could not be completed");
@@ -120,10 +121,12 @@ impl<T: Transport> Session<T> {
                 return self.answered(now, result);
             }
         };
-        if let Err(error) = self.connection.accept_login(now, &device.user, clock::unix_ms()) {
+        let accepted = self.connection.resume_login(now, &device.user, clock::unix_ms(), &facts);
+        let session = match accepted {
+            Ok(session) => session,
             // It was closed while the login was checked.
-            return self.answered(now, Err(error));
-        }
+            Err(error) => return self.answered(now, Err(error)),
+        };
         self.services.metrics.login("accepted");
         self.give_ticket();
         let appender = Appender::start(self.services.clone(), membership.mailbox.clone(), self.slot.clone());
@@ -136,6 +139,7 @@ impl<T: Transport> Session<T> {
             suite = negotiated.and_then(|negotiated| negotiated.suite.name()),
             format = negotiated.map(|negotiated| negotiated.format_name),
             by_ticket = request.by_ticket,
+            session = ?session,
             "login"
         );
         self.member = Some(Member { device, membership, appender });
@@ -196,10 +200,7 @@ impl<T: Transport> Session<T> {
                 return;
             }
             Answer::Failed(error) => return self.store_failed(now, &error),
-            Answer::Resync => {
-                let reason = "who is in the conversation changed: come back and go on from there";
-                return self.connection.close(now, CloseCode::RESYNC, reason);
-            }
+            Answer::Resync(reason) => return self.connection.close(now, CloseCode::RESYNC, reason),
             Answer::Unread { heads, complete } => self.connection.unread(&heads, complete),
             Answer::Fetched { conversation, epoch, after, items } => {
                 self.connection.fetched_in(&conversation, epoch, after, items)

@@ -19,6 +19,7 @@ mod commands;
 mod delivery;
 mod log;
 mod members;
+mod trimmed;
 
 use std::sync::Arc;
 
@@ -89,10 +90,19 @@ where
         "the-banned-and-strangers-have-nothing" => members::banned,
         "read-positions" => members::read_positions,
         "another-epoch-moves-nothing" => members::other_epoch,
+        "trim-takes-the-front" => trimmed::front,
+        "trim-takes-the-front-only" => trimmed::front_only,
+        "trim-in-steps" => trimmed::steps,
+        "pages-of-a-trimmed-log" => trimmed::pages,
+        "cursors-in-a-trimmed-log" => trimmed::cursors,
+        "retries-of-trimmed-entries" => trimmed::retries,
+        "commands-about-trimmed-entries" => trimmed::commands,
         "close" => delivery::close,
     }
     let case = "reopen";
-    reopen(&open, case).await.map_err(|reason| Failure { case, reason })
+    reopen(&open, case).await.map_err(|reason| Failure { case, reason })?;
+    let case = "reopen-trimmed";
+    trimmed::reopen(&open, case).await.map_err(|reason| Failure { case, reason })
 }
 
 async fn new<F>(open: &F, name: &str) -> Checked<Arc<dyn Store>>
@@ -181,8 +191,9 @@ async fn append(store: &dyn Store, message: NewEntry) -> Checked<Receipt> {
 /// The whole log, in pages of odd sizes; checks that each page ascends without a hole.
 async fn all(store: &dyn Store, conversation: &ConversationKey) -> Checked<Vec<StoredEntry>> {
     let mut log: Vec<StoredEntry> = Vec::new();
+    let trimmed = done(store.head(conversation).await)?.trimmed();
     loop {
-        let after = log.len() as u64;
+        let after = trimmed + log.len() as u64;
         let page = done(store.read(conversation, after, 7, 1 << 20).await)?;
         if page.is_empty() {
             return Ok(log);

@@ -154,7 +154,7 @@ pub enum Page {
     Entries {
         /// The epoch of the log, see [`Head::epoch`](super::Head::epoch).
         epoch: u64,
-        /// The seq before the first entry: the one asked for, or the device's cursor.
+        /// The seq before the first entry: the one asked for, or the device's cursor, which is never before what was trimmed.
         after: u64,
         /// The entries.
         entries: Vec<StoredEntry>,
@@ -163,4 +163,9 @@ pub enum Page {
     NotMember,
     /// The seq asked for lies before the place from which the user is in the conversation.
     BeforeJoin,
+    /// What comes after the seq asked for was trimmed: the log begins later.
+    TooOld {
+        /// The first seq that the log still has.
+        first: u64,
+    },
 }

@@ -39,6 +39,12 @@ pub enum StoreError {
         /// The most bytes allowed.
         limit: u32,
     },
+    /// What was asked for is older than what is kept. The log begins later.
+    #[error("this is older than what is kept: the log begins at seq {first} now")]
+    Trimmed {
+        /// The first seq that the log still has.
+        first: u64,
+    },
     /// The message was edited as often as it may be. Nothing was written.
     #[error("a message can be edited at most {} times: recall it and send another", super::MAX_EDITS)]
     TooManyEdits,

@@ -10,6 +10,7 @@ mod record;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod writer;
 
 use std::{path::Path, sync::Arc};
@@ -24,8 +25,9 @@ use self::{
     writer::{Command, Disk, Reply, Writer},
 };
 use super::{
-    Append, CheckAtOpen, ConversationKey, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry, OutboxConfig,
-    OutboxStatus, Page, Positions, Store, StoreError, StoredEntry, Unread, Verification, check_name,
+    Append, CheckAtOpen, ConversationKey, Cutoff, Head, MAX_NAME_BYTES, Member, MemberChange, Members, NewEntry,
+    OutboxConfig, OutboxStatus, Page, Positions, Store, StoreError, StoredEntry, Trimmed, Unread, Verification,
+    check_name,
 };
 
 /// What one queued write costs in memory beside its content and member names: three names, keys, rows and channels.
@@ -303,7 +305,8 @@ impl Store for FjallStore {
             check_owner(&user, &device)?;
             let snapshot = tables.db.snapshot();
             let Some(member) = read::member(tables, &snapshot, &user, &conversation)? else { return Ok(0) };
-            read::cursor(tables, &snapshot, &user, &device, &conversation, &member)
+            let head = read::head(tables, &snapshot, &conversation)?;
+            read::cursor(tables, &snapshot, &user, &device, &conversation, (&member, &head))
         }))
     }
 
@@ -380,6 +383,26 @@ impl Store for FjallStore {
     ) -> BoxFuture<'_, Result<Members, StoreError>> {
         let (conversation, after) = (conversation.clone(), after.map(Box::<str>::from));
         Box::pin(self.blocking(move |tables| read::members(tables, &conversation, after.as_deref(), limit)))
+    }
+
+    fn trim(
+        &self,
+        cutoff: Cutoff,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Trimmed, StoreError>> {
+        let after = after.cloned();
+        Box::pin(async move {
+            // What is to go is found beside the writer, which only takes it away.
+            let plan = self.blocking(move |tables| trim::plan(tables, cutoff, after, limit)).await?;
+            let (cuts, step) = plan.into_parts();
+            if cuts.is_empty() {
+                return if self.room.is_closed() { Err(StoreError::Closed) } else { Ok(step) };
+            }
+            let cost = WRITE_OVERHEAD * (1 + cuts.rows());
+            self.write(cost, |reply| Command::Trim { cuts, cost, reply }).await?;
+            Ok(step)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 
 use super::{
-    Append, ConversationKey, Head, Member, MemberChange, Members, NewEntry, Page, Positions, Store, StoreError,
-    StoredEntry, Unread,
+    Append, ConversationKey, Cutoff, Head, Member, MemberChange, Members, NewEntry, Page, Positions, Store, StoreError,
+    StoredEntry, Trimmed, Unread,
 };
 
 /// A [`Store`] around another one: what it does not write itself goes to [`inner`](Self::inner). Every layer is a store, so
@@ -175,6 +175,16 @@ pub trait StoreLayer: Send + Sync + 'static {
         self.inner().members(conversation, after, limit)
     }
 
+    /// [`Store::trim`].
+    fn trim(
+        &self,
+        cutoff: Cutoff,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Trimmed, StoreError>> {
+        self.inner().trim(cutoff, after, limit)
+    }
+
     /// [`Store::close`].
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner().close()
@@ -288,6 +298,15 @@ impl<L: StoreLayer> Store for L {
         limit: usize,
     ) -> BoxFuture<'_, Result<Members, StoreError>> {
         StoreLayer::members(self, conversation, after, limit)
+    }
+
+    fn trim(
+        &self,
+        cutoff: Cutoff,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Trimmed, StoreError>> {
+        StoreLayer::trim(self, cutoff, after, limit)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -7,10 +7,11 @@
 //!  user, device --------advance-> the cursor moves forward, never beyond the head
 //!  user ----------------mark_read-> the user's read position, the same for all devices
 //!  conversation --------set_members-> who is in a group
+//!  cutoff --------trim----------> what is older goes from the front of each log
 //! ```
 //!
-//! Each conversation is one log with a dense `seq` from 1: the only order that is promised. A message is one row of that
-//! log, whatever the number of members; a member costs a row when it joins. [`FjallStore`] is the default; an application that wants a message and its own
+//! Each conversation is one log with a dense `seq` from 1, whose front may have been trimmed: the only order that is promised. A
+//! message is one row of that log, whatever the number of members; a member costs a row when it joins. [`FjallStore`] is the default; an application that wants a message and its own
 //! row in one transaction implements [`Store`] itself and runs [`conformance`] against it; a store around another one is a
 //! [`StoreLayer`].
 //!
@@ -57,6 +58,7 @@ mod fjall;
 mod layer;
 mod member;
 mod outbox;
+mod trim;
 mod verification;
 
 use std::{fmt, sync::Arc};
@@ -70,6 +72,7 @@ pub use self::fjall::{FjallConfig, FjallStore};
 pub use self::layer::StoreLayer;
 pub use self::member::{Member, MemberChange, Positions, Standing};
 pub use self::outbox::{DeadLetter, EventKind, MAX_DEAD_LETTERS, Outbox, OutboxConfig, OutboxEvent, OutboxStatus};
+pub use self::trim::{Cutoff, Trimmed, trim_all};
 pub use self::verification::{Backup, CheckAtOpen, Verification};
 
 /// The most bytes in a conversation key, a user name or a device name.
@@ -158,14 +161,31 @@ pub enum Append {
     Unknown(StoreError),
 }
 
-/// The end of a conversation's log.
+/// Where a conversation's log begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
     /// The last stored seq; 0 when there is no message.
     pub seq: u64,
+    /// The first seq that the log still has, `seq` + 1 where it has none: 1 until something is [trimmed](Store::trim). Neither
+    /// of the two ever goes back. 0 when there is no conversation.
+    pub first: u64,
     /// Which log this is: drawn at random when the conversation is created, so a client that remembers another epoch
     /// knows that its cursors are void. 0 when there is no conversation.
     pub epoch: u64,
+}
+
+impl Head {
+    /// The last seq that was trimmed; 0 for none.
+    ///
+    /// ```
+    /// # use im_server::store::Head;
+    /// assert_eq!(Head { seq: 9, first: 4, epoch: 1 }.trimmed(), 3);
+    /// assert_eq!(Head::default().trimmed(), 0);
+    /// ```
+    #[must_use]
+    pub const fn trimmed(&self) -> u64 {
+        self.first.saturating_sub(1)
+    }
 }
 
 /// A conversation that a device has not read to its end.
@@ -177,7 +197,7 @@ pub struct Unread {
     pub epoch: u64,
     /// The last stored seq.
     pub head: u64,
-    /// What the device has; 0 for nothing.
+    /// What the device has, or can have no more because it was trimmed; 0 for nothing.
     pub cursor: u64,
 }
 
@@ -192,6 +212,8 @@ pub type Members = Vec<(Arc<str>, Member)>;
 ///   would keep the entry; the same holds for [`mark_read`](Self::mark_read) and [`set_members`](Self::set_members). An
 ///   entry is visible to reads only when it is durable.
 /// - **Dense.** The entries of a conversation have the seqs 1, 2, 3, …; an entry that is not stored leaves no hole.
+/// - **Trimmed at the front only.** What [`trim`](Self::trim) takes away is at the front of a log: head, epoch and all behind it
+///   stay, and no seq is given again. Who asks for what is gone is told where the log begins now.
 /// - **Idempotent.** (user, device, packet id) is stored once; see [`Append`]. It holds inside one batch too.
 /// - **In order.** Appends whose futures are first polled one after the other are stored in that order, however many are
 ///   under way at once.
@@ -216,7 +238,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads entries with a seq greater than `after`, ascending, up to `max_messages` and `max_bytes` of content; at
     /// least one if there is any, whatever the limits.
     ///
-    /// Errors: [`StoreError::Corrupt`] when a record is damaged or missing, [`StoreError::Engine`].
+    /// Errors: [`StoreError::Trimmed`] when the entry after `after` was trimmed, [`StoreError::Corrupt`] when a record is damaged
+    /// or missing, [`StoreError::Engine`].
     fn read(
         &self,
         conversation: &ConversationKey,
@@ -257,10 +280,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<ConversationKey>, StoreError>>;
 
-    /// The end of a conversation's log; zeros if there is no such conversation.
+    /// Where a conversation's log begins and ends; zeros if there is no such conversation.
     fn head(&self, conversation: &ConversationKey) -> BoxFuture<'_, Result<Head, StoreError>>;
 
-    /// How far a device has read a conversation: not less than where its user came in; 0 for nothing yet.
+    /// How far a device has read a conversation: not less than where its user came in, nor than what was trimmed; 0 for nothing
+    /// yet.
     fn cursor(
         &self,
         user: &str,
@@ -316,6 +340,19 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Members, StoreError>>;
+
+    /// A step of taking away what is before the cutoff: at most `limit` entries from the fronts of logs, of the conversations
+    /// behind `after` in the order of the key's bytes, and at most `limit` packet ids. [`trim_all`] does all steps.
+    ///
+    /// - A packet id goes only when its entry went before; until then a retry is answered as ever, with the first receipt.
+    /// - An entry stays as long as an event of it waits, if the store has an [`Outbox`], and the cutoff says so.
+    /// - All or nothing, and durable before it answers. It holds other writes up for one step and no longer.
+    fn trim(
+        &self,
+        cutoff: Cutoff,
+        after: Option<&ConversationKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Trimmed, StoreError>>;
 
     /// Writes what is queued, forces it to disk and stops the writer. Later writes are refused with
     /// [`StoreError::Closed`]; reads still work. Closing again does nothing.

@@ -220,6 +220,7 @@ async fn attempt(store: &dyn Store, webhooks: &Webhooks, event: OutboxEvent) -> 
     let entries = store.read(&event.conversation, event.seq.saturating_sub(1), 1, 0).await;
     let entry = match entries {
         Ok(entries) => entries.into_iter().find(|entry| (entry.seq, entry.message_id) == (event.seq, event.message_id)),
+        Err(StoreError::Trimmed { .. }) => return (event, Tried::NoEntry),
         Err(error) => return (event, Tried::Store(error)),
     };
     let Some(body) = entry.and_then(|entry| payload::body(&event.conversation, &entry, webhooks.content).ok()) else {

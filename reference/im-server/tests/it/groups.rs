@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::common::{Peer, TestServer};
+use crate::common::{Peer, TestServer, Wire};
 use im_proto::{
-    ClientConfig, ClientEvent, CloseCode, Conversation, Credentials, RUSTCRYPTO, RefusalCode, SealedMessage,
-    SealedParts,
+    ClientConfig, ClientEvent, CloseCode, Conversation, Credentials, RUSTCRYPTO, RefusalCode, ReloadReason,
+    SealedMessage, SealedParts,
 };
 use im_server::auth::OpenLoopback;
 use im_server::store::{ConversationKey, Standing};
@@ -88,13 +88,27 @@ async fn who_joins_sees_what_comes_and_who_left_sees_nothing_more() {
     // His connection stands at 2 and may not see 3: it has to begin anew, and goes on behind.
     assert_eq!(bob.closed().await.code, CloseCode::RESYNC);
     bob.connect_tcp(server.address).await;
-    let gap = bob.until(|event| match event {
-        ClientEvent::Gap { had, next, .. } => Some((had, next)),
+    let told = bob.until(|event| match event {
+        ClientEvent::Reload { conversation, reason, .. } => Some((conversation, reason)),
         ClientEvent::Message(delivery) => panic!("{delivery:?}"),
         _ => None,
     });
-    assert_eq!(gap.await, (2, 4));
+    // For him the log begins at 4 now.
+    assert_eq!(told.await, (team(), ReloadReason::TooOld));
     assert_eq!(text(&mut bob).await, said(4, "alice", "bob again"));
+    // Out while he is away: the log is unknown to him.
+    bob.settled().await;
+    bob.wire = Wire::None;
+    let now = bob.now();
+    bob.connection.handle_eof(now);
+    bob.closed().await;
+    groups.remove("team", "bob").await.unwrap();
+    bob.connect_tcp(server.address).await;
+    let told = bob.until(|event| match event {
+        ClientEvent::Reload { conversation, reason, .. } => Some((conversation, reason)),
+        _ => None,
+    });
+    assert_eq!(told.await, (team(), ReloadReason::Unknown));
 }
 
 #[tokio::test]

@@ -97,6 +97,9 @@ async fn a_push_reaches_who_is_there_and_waits_for_who_is_not() {
     })
     .await;
     assert_eq!(status(service.private_delivery("shop", "bob", 2).await), (404, "no_such_message".into()));
+    let day = im_server::Retention::days(1).unwrap();
+    assert!(server.server.trim(day, u64::MAX).await.unwrap() > 1);
+    assert_eq!(status(service.private_delivery("shop", "bob", 1).await), (410, "too_old".into()));
 }
 
 fn key(name: &str) -> im_server::store::ConversationKey {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Checked, advance, all, append, done, key, message, same, stored};
-use crate::store::{Append, ConversationKey, Head, NewEntry, Store, StoreError};
+use crate::store::{Append, ConversationKey, Cutoff, Head, NewEntry, Store, StoreError};
 
 /// Names that nobody has used have nothing, and that is no error.
 pub(super) async fn nothing_yet(store: Arc<dyn Store>) -> Checked {
@@ -109,6 +109,7 @@ pub(super) async fn close(store: Arc<dyn Store>) -> Checked {
     same("an advance", &store.advance("bob", "desk", &c, 0, 1).await, &Err(StoreError::Closed))?;
     same("a read position", &store.mark_read("bob", &c, 0, 1).await, &Err(StoreError::Closed))?;
     same("a change of members", &store.set_members(&c, Vec::new()).await, &Err(StoreError::Closed))?;
+    same("a trim", &store.trim(Cutoff::default(), None, 1).await, &Err(StoreError::Closed))?;
     same("the log", &all(&*store, &c).await?.len(), &1)?;
     done(store.close().await)
 }

@@ -126,7 +126,8 @@ fn in_another_epoch(table: Table, nonce: u64, key: &[u8], value: Slice) -> Resul
         | Table::Edits
         | Table::Roster
         | Table::Outbox
-        | Table::DeadLetters => Ok(value),
+        | Table::DeadLetters
+        | Table::Expiring => Ok(value),
     }
 }
 

@@ -3,15 +3,17 @@
 //!
 //! ```text
 //!             full                                               quick, at open
-//! heads       the entry at the head is there, none after it      the same
-//! log         dense from 1, decodes, has its packet id,          the same for the last entries of each conversation
+//! heads       the entries at its ends are there, none outside    the same
+//! log         dense from its first, decodes, has its packet id,  the same for the last entries of each conversation
 //!             what was recalled is erased, edits are indexed
-//! dedup       points at the entry with this packet id            those of these entries
+//! dedup       points at the entry with this packet id, or at     those of these entries
+//!             one that was trimmed, and is going to expire then
 //! edits       points at an edit of that message
 //! members     has a row in the roster, and a roster row has one here
 //! cursors,    not beyond the head
 //! positions
-//! outbox      its entry is there
+//! outbox      its entry is there, or was trimmed
+//! expiring    its packet id is there, and points at what was trimmed
 //! ```
 
 #[cfg(test)]
@@ -41,7 +43,7 @@ pub(super) fn quick(tables: &Tables) -> Checked {
     let mut conversations = 0_u64;
     check.each(Table::Heads, |key, value| {
         let (conversation, head) = check.head_row(key, value)?;
-        let mut expected = head.seq.saturating_sub(TAIL).saturating_add(1);
+        let mut expected = head.seq.saturating_sub(TAIL).max(head.trimmed()).saturating_add(1);
         let range = keys::log(&conversation, expected)..=keys::log(&conversation, head.seq);
         for row in check.snapshot.range(tables.keyspace(Table::Log), range) {
             let (key, value) = row.into_inner().map_err(directory::engine)?;
@@ -85,6 +87,7 @@ pub(super) fn full(tables: &Tables) -> Result<Verification, StoreError> {
                 Table::DeadLetters => {
                     check.event_row(table, key, record::decode_dead_letter(key, value).map(|letter| letter.event))
                 }
+                Table::Expiring => check.expiring_row(key, value),
                 Table::Meta | Table::Log => Ok(()),
             };
             found.note(outcome).map(drop)
@@ -141,7 +144,16 @@ impl Check<'_> {
         }
     }
 
-    /// Walks all logs: one conversation after the other, each from 1.
+    /// Up to where a log was trimmed; 0 where the head is damaged or missing, which is told elsewhere.
+    fn trimmed(&self, conversation: &ConversationKey) -> Result<u64, StoreError> {
+        match self.get(Table::Heads, &keys::head(conversation), record::decode_head) {
+            Ok(head) => Ok(head.unwrap_or_default().trimmed()),
+            Err(StoreError::Corrupt(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Walks all logs: one conversation after the other, each from its first seq.
     fn log(&self, found: &mut Verification) -> Checked {
         let mut current: Option<(ConversationKey, u64)> = None;
         self.each(Table::Log, |key, value| {
@@ -151,17 +163,18 @@ impl Check<'_> {
                 Some((same, before)) if same == conversation => before,
                 _ => {
                     found.note(self.head(&conversation))?;
-                    0
+                    self.trimmed(&conversation)?
                 }
             };
-            if seq != before.saturating_add(1) {
+            // What lies before the beginning is told with the head.
+            if seq > before && seq != before.saturating_add(1) {
                 found.note::<()>(Err(missing_before(key)))?;
             }
             if let Some(entry) = found.note(record::decode_entry(key, value))? {
                 found.note(self.packet_id(&conversation, &entry))?;
                 found.note(self.effects(&conversation, key, &entry))?;
             }
-            current = Some((conversation, seq));
+            current = Some((conversation, seq.max(before)));
             Ok(())
         })
     }
@@ -216,8 +229,13 @@ impl Check<'_> {
         let end = keys::log(&conversation, u64::MAX);
         let log = self.tables.keyspace(Table::Log);
         let there = self.snapshot.contains_key(log, &last).map_err(|error| in_table(Table::Log, error))?;
-        if head.seq > 0 && !there {
+        if head.seq >= head.first && !there {
             return Err(corrupt(Table::Log, &last, "it is missing, and the head of its conversation is there"));
+        }
+        let first = keys::log(&conversation, head.first);
+        if let Some(row) = self.snapshot.range(log, keys::log(&conversation, 0)..first).next() {
+            let key = row.key().map_err(|error| in_table(Table::Log, error))?;
+            return Err(corrupt(Table::Log, &key, "it lies before the beginning of its log"));
         }
         let mut beyond = self.snapshot.range(log, keys::log(&conversation, head.seq.saturating_add(1))..=end);
         if head.seq < u64::MAX
@@ -236,7 +254,14 @@ impl Check<'_> {
             .map_err(|_| corrupt(Table::Dedup, key, "it names no conversation"))?;
         let log_key = keys::log(&conversation, row.receipt.seq);
         let entry = match self.get(Table::Log, &log_key, record::decode_entry) {
-            Ok(entry) => entry.ok_or_else(|| corrupt(Table::Dedup, key, "there is no entry where it points"))?,
+            Ok(Some(entry)) => entry,
+            Ok(None) if row.receipt.seq <= self.trimmed(&conversation)? => {
+                let expiring = keys::expiring(row.receipt.time_ms, key);
+                let listed = self.get(Table::Expiring, &expiring, |_, _| Ok(()))?;
+                return listed
+                    .ok_or_else(|| corrupt(Table::Expiring, &expiring, "it is missing, and the entry was trimmed"));
+            }
+            Ok(None) => return Err(corrupt(Table::Dedup, key, "there is no entry where it points")),
             // Told where the log is walked.
             Err(StoreError::Corrupt(_)) => return Ok(()),
             Err(error) => return Err(error),
@@ -244,6 +269,24 @@ impl Check<'_> {
         let same = (&entry.from, &entry.device, entry.packet_id, entry.message_id)
             == (&user, &device, packet_id, row.receipt.message_id);
         if same { Ok(()) } else { Err(corrupt(Table::Dedup, key, "it points at an entry with another packet id")) }
+    }
+
+    fn expiring_row(&self, key: &[u8], value: &[u8]) -> Checked {
+        record::check_mark(Table::Expiring, key, value)?;
+        let (time_ms, dedup) = keys::expiring_parts(key)?;
+        keys::dedup_parts(dedup)?;
+        let row = match self.get(Table::Dedup, dedup, record::decode_dedup) {
+            Ok(row) => row.filter(|row| row.receipt.time_ms == time_ms),
+            // Told with that table.
+            Err(StoreError::Corrupt(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let conversation = row.as_ref().and_then(|row| ConversationKey::new(row.conversation.clone()).ok());
+        let (Some(row), Some(conversation)) = (row, conversation) else {
+            return Err(corrupt(Table::Expiring, key, "there is no packet id where it points"));
+        };
+        let trimmed = row.receipt.seq <= self.trimmed(&conversation)?;
+        if trimmed { Ok(()) } else { Err(corrupt(Table::Expiring, key, "the entry of its packet id was not trimmed")) }
     }
 
     fn edit_row(&self, key: &[u8], value: &[u8]) -> Checked {
@@ -295,6 +338,7 @@ impl Check<'_> {
         let OutboxEvent { conversation, seq, message_id, .. } = event?;
         match self.get(Table::Log, &keys::log(&conversation, seq), record::decode_entry) {
             Ok(Some(entry)) if entry.message_id == message_id => Ok(()),
+            Ok(None) if seq <= self.trimmed(&conversation)? => Ok(()),
             Ok(_) => Err(corrupt(table, key, "there is no such entry where it points")),
             // Told where the log is walked.
             Err(StoreError::Corrupt(_)) => Ok(()),

@@ -46,6 +46,7 @@ pub(super) struct Tables {
     positions: Keyspace,
     outbox: Keyspace,
     dead_letters: Keyspace,
+    expiring: Keyspace,
     dir: PathBuf,
     /// Whether the rows are known to agree, so that a clean end may be noted.
     trusted: AtomicBool,
@@ -83,7 +84,7 @@ impl Tables {
             return Err(StoreError::corrupt(Table::Meta.name(), keys::FORMAT, "it is missing"));
         };
         match record::decode_format(&format)? {
-            record::FORMAT => {}
+            record::FORMAT_UNTRIMMED | record::FORMAT => {}
             1 => migrate_from_1(&db, &meta)?,
             found if found > record::FORMAT => {
                 return Err(StoreError::NewerFormat { found, known: record::FORMAT });
@@ -103,6 +104,7 @@ impl Tables {
             // Made here in stores that are older; nothing of theirs changes by that.
             outbox: keyspace(&db, Table::Outbox)?,
             dead_letters: keyspace(&db, Table::DeadLetters)?,
+            expiring: keyspace(&db, Table::Expiring)?,
             db,
             dir: dir.to_owned(),
             trusted: AtomicBool::new(clean),
@@ -124,6 +126,7 @@ impl Tables {
             Table::Positions => &self.positions,
             Table::Outbox => &self.outbox,
             Table::DeadLetters => &self.dead_letters,
+            Table::Expiring => &self.expiring,
         }
     }
 }
@@ -212,9 +215,9 @@ fn migrate_from_1(db: &Database, meta: &Keyspace) -> Result<(), StoreError> {
     }
     batch.commit().map_err(engine)?;
     db.persist(PersistMode::SyncAll).map_err(engine)?;
-    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT)).map_err(engine)?;
+    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT_UNTRIMMED)).map_err(engine)?;
     db.persist(PersistMode::SyncAll).map_err(engine)?;
-    tracing::info!(format = record::FORMAT, "the message store was brought to this program's format");
+    tracing::info!(format = record::FORMAT_UNTRIMMED, "the message store was brought to this program's format");
     Ok(())
 }
 
@@ -230,7 +233,7 @@ fn create(dir: &Path, cache_bytes: u64) -> Result<(), StoreError> {
     for table in Table::DATA {
         keyspace(&db, table)?;
     }
-    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT)).map_err(engine)?;
+    meta.insert(keys::FORMAT, record::encode_format(record::FORMAT_UNTRIMMED)).map_err(engine)?;
     db.persist(PersistMode::SyncAll).map_err(engine)?;
     drop(meta);
     drop(db);

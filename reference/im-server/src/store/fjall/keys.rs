@@ -13,6 +13,7 @@
 //! positions len user, conversation
 //! outbox    number
 //! dead      number
+//! expiring  time of the entry, then as dedup
 //! ```
 
 use std::sync::Arc;
@@ -33,11 +34,13 @@ pub(super) enum Table {
     Positions,
     Outbox,
     DeadLetters,
+    /// Packet ids whose entry was trimmed, by time.
+    Expiring,
 }
 
 impl Table {
     /// All of them but [`Meta`](Self::Meta).
-    pub(super) const DATA: [Self; 10] = [
+    pub(super) const DATA: [Self; 11] = [
         Self::Heads,
         Self::Log,
         Self::Dedup,
@@ -48,6 +51,7 @@ impl Table {
         Self::Positions,
         Self::Outbox,
         Self::DeadLetters,
+        Self::Expiring,
     ];
 
     /// The keyspace name on disk.
@@ -64,6 +68,7 @@ impl Table {
             Self::Positions => "positions",
             Self::Outbox => "outbox",
             Self::DeadLetters => "dead",
+            Self::Expiring => "expiring",
         }
     }
 }
@@ -213,6 +218,17 @@ pub(super) fn dedup(user: &str, device: &str, packet_id: u64) -> Vec<u8> {
     key
 }
 
+/// The row of a packet id whose entry, of this time, was trimmed.
+pub(super) fn expiring(time_ms: u64, dedup: &[u8]) -> Vec<u8> {
+    [&time_ms.to_be_bytes(), dedup].concat()
+}
+
+/// The time and the dedup key of an expiring packet id.
+pub(super) fn expiring_parts(key: &[u8]) -> Result<(u64, &[u8]), StoreError> {
+    let (time, dedup) = key.split_first_chunk::<8>().ok_or_else(|| damaged(Table::Expiring, key))?;
+    Ok((u64::from_be_bytes(*time), dedup))
+}
+
 pub(super) fn member(user: &str, conversation: &ConversationKey) -> Vec<u8> {
     let mut key = prefixed(user, conversation.as_str().len());
     key.extend_from_slice(conversation.as_str().as_bytes());
@@ -278,6 +294,8 @@ mod tests {
         assert_eq!(dedup_parts(&dedup("a", "d", 3)), Ok(("a".into(), "d".into(), 3)));
         assert_eq!(cursor_conversation(&cursor("a", "d", &c)), Ok(c.clone()));
         assert_eq!(head_conversation(&head(&c)), Ok(c.clone()));
+        assert_eq!(expiring_parts(&expiring(7, b"row")), Ok((7, &b"row"[..])));
+        assert!(expiring_parts(&expiring(7, b"")[..7]).is_err() && expiring(255, b"b") < expiring(256, b"a"));
         for end in 0..log(&c, 7).len() {
             assert!(log_parts(&log(&c, 7)[..end]).is_err(), "cut at {end}");
         }

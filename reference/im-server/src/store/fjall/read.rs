@@ -43,11 +43,11 @@ pub(super) fn cursor(
     user: &str,
     device: &str,
     conversation: &ConversationKey,
-    member: &Member,
+    (member, head): (&Member, &Head),
 ) -> Result<u64, StoreError> {
     let key = keys::cursor(user, device, conversation);
     let cursor = get(tables, snapshot, Table::Cursors, &key, record::decode_cursor)?;
-    Ok(cursor.unwrap_or(0).max(member.since))
+    Ok(cursor.unwrap_or(0).max(member.since).max(head.trimmed()))
 }
 
 pub(super) fn positions(
@@ -72,6 +72,10 @@ pub(super) fn entries(
 ) -> Result<Vec<StoredEntry>, StoreError> {
     let mut entries = Vec::new();
     let Some(mut expected) = after.checked_add(1) else { return Ok(entries) };
+    let head = head(tables, snapshot, conversation)?;
+    if after < head.trimmed() {
+        return Err(StoreError::Trimmed { first: head.first });
+    }
     let mut bytes = 0_usize;
     let range = keys::log(conversation, expected)..=keys::log(conversation, u64::MAX);
     for row in snapshot.range(tables.keyspace(Table::Log), range) {
@@ -105,13 +109,15 @@ pub(super) fn page(
     let Some(member) = member(tables, &snapshot, user, conversation)?.filter(|member| !member.standing.banned) else {
         return Ok(Page::NotMember);
     };
+    let head = head(tables, &snapshot, conversation)?;
     let after = match after {
         Some(after) if after < member.since => return Ok(Page::BeforeJoin),
+        Some(after) if after < head.trimmed() => return Ok(Page::TooOld { first: head.first }),
         Some(after) => after,
-        None => cursor(tables, &snapshot, user, device, conversation, &member)?,
+        None => cursor(tables, &snapshot, user, device, conversation, (&member, &head))?,
     };
     let entries = entries(tables, &snapshot, conversation, after, max_messages, max_bytes)?;
-    Ok(Page::Entries { epoch: head(tables, &snapshot, conversation)?.epoch, after, entries })
+    Ok(Page::Entries { epoch: head.epoch, after, entries })
 }
 
 /// Passes the conversations that a user is in and not banned from, after this one, until `each` says that it is enough.
@@ -175,7 +181,7 @@ pub(super) fn unread(
         let Some(head) = get(tables, &snapshot, Table::Heads, &head_key, record::decode_head)? else {
             return Err(StoreError::corrupt(Table::Heads.name(), &head_key, "it is missing"));
         };
-        let cursor = cursor(tables, &snapshot, user, device, &conversation, &member)?;
+        let cursor = cursor(tables, &snapshot, user, device, &conversation, (&member, &head))?;
         if head.seq > cursor {
             found.push(Unread { conversation, epoch: head.epoch, head: head.seq, cursor });
         }

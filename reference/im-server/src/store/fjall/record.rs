@@ -13,15 +13,19 @@ use crate::store::{
 
 /// The version of a record layout, unless said otherwise.
 const VERSION: u8 = 1;
-/// Entries and members have a second layout. The first is read for ever: an entry without a kind is a message, a member
-/// without a standing is an ordinary one from the beginning.
+/// Entries, members and heads have a second layout. The first is read for ever: an entry without a kind is a message, a member
+/// without a standing is an ordinary one from the beginning, a head without a first seq is of a log that begins at 1.
 const VERSION_2: u8 = 2;
 
 /// The format of the store as a whole: tables, keys and records.
 ///
 /// - 1: messages between two users.
 /// - 2: kinds of entries, the index of edits, members with a standing and their list, positions of users.
-pub(super) const FORMAT: u32 = 2;
+/// - 3: logs that begin later than at 1, and packet ids that outlive their entry. The first batch that trims raises the format,
+///   so a program that knows 2 still opens a store in which nothing was trimmed.
+pub(super) const FORMAT: u32 = 3;
+/// The format of a store in which nothing was trimmed.
+pub(super) const FORMAT_UNTRIMMED: u32 = 2;
 
 pub(super) fn encode_format(format: u32) -> Vec<u8> {
     format.to_be_bytes().to_vec()
@@ -36,17 +40,25 @@ pub(super) fn decode_format(value: &[u8]) -> Result<u32, StoreError> {
 }
 
 pub(super) fn encode_head(head: Head) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    out.extend_from_slice(&head.epoch.to_be_bytes());
-    out.extend_from_slice(&head.seq.to_be_bytes());
+    let Head { seq, first, epoch } = head;
+    let mut out = vec![if first == 1 { VERSION } else { VERSION_2 }];
+    out.extend_from_slice(&epoch.to_be_bytes());
+    out.extend_from_slice(&seq.to_be_bytes());
+    if first != 1 {
+        out.extend_from_slice(&first.to_be_bytes());
+    }
     out
 }
 
 pub(super) fn decode_head(key: &[u8], value: &[u8]) -> Result<Head, StoreError> {
-    let mut r = Reader::new(Table::Heads, key, value)?;
-    let head = Head { epoch: r.u64()?, seq: r.u64()? };
+    let (mut r, version) = Reader::versioned(Table::Heads, key, value, VERSION_2)?;
+    let (epoch, seq) = (r.u64()?, r.u64()?);
+    let first = if version == VERSION { 1 } else { r.u64()? };
     r.end()?;
-    Ok(head)
+    if first == 0 || first.checked_sub(1).is_some_and(|before| before > seq) {
+        return Err(r.corrupt("the log begins beyond its head"));
+    }
+    Ok(Head { seq, first, epoch })
 }
 
 pub(super) fn encode_cursor(seq: u64) -> Vec<u8> {
@@ -90,7 +102,7 @@ pub(super) fn decode_member(key: &[u8], value: &[u8]) -> Result<Member, StoreErr
     r.end().map(|()| member)
 }
 
-/// A row that says all in its key: of the list of members, and of the index of edits.
+/// A row that says all in its key: of the list of members, of the index of edits, and of packet ids without an entry.
 pub(super) fn encode_mark() -> Vec<u8> {
     vec![VERSION]
 }
@@ -195,6 +207,12 @@ const fn kind_code(kind: EntryKind) -> (u8, u64) {
 }
 
 pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<StoredEntry, StoreError> {
+    let (entry, content) = decode_place(key, value)?;
+    Ok(StoredEntry { content: content.to_vec(), ..entry })
+}
+
+/// An entry, and its content apart: for who has no use for a copy of that.
+pub(super) fn decode_place<'a>(key: &[u8], value: &'a [u8]) -> Result<(StoredEntry, &'a [u8]), StoreError> {
     let (mut r, version) = Reader::versioned(Table::Log, key, value, VERSION_2)?;
     let (message_id, time_ms, packet_id) = (r.u64()?, r.u64()?, r.u64()?);
     let (kind, recalled) = if version == VERSION {
@@ -212,7 +230,7 @@ pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<StoredEntry, Stor
         };
         (kind, recalled)
     };
-    Ok(StoredEntry {
+    let entry = StoredEntry {
         seq: keys::log_seq(key)?,
         message_id,
         time_ms,
@@ -222,8 +240,9 @@ pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<StoredEntry, Stor
         content_type: u16::from_be_bytes(r.array()?),
         from: r.name()?,
         device: r.name()?,
-        content: r.rest.to_vec(),
-    })
+        content: Vec::new(),
+    };
+    Ok((entry, r.rest))
 }
 
 pub(super) fn encode_event(event: &OutboxEvent) -> Vec<u8> {
@@ -265,19 +284,19 @@ fn push_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Takes a value apart from the front; knows where it came from, for the error.
-struct Reader<'a> {
+struct Reader<'k, 'a> {
     table: Table,
-    key: &'a [u8],
+    key: &'k [u8],
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
-    fn new(table: Table, key: &'a [u8], value: &'a [u8]) -> Result<Self, StoreError> {
+impl<'k, 'a> Reader<'k, 'a> {
+    fn new(table: Table, key: &'k [u8], value: &'a [u8]) -> Result<Self, StoreError> {
         Self::versioned(table, key, value, VERSION).map(|(reader, _)| reader)
     }
 
     /// For a record with several layouts: the reader, and which one it is.
-    fn versioned(table: Table, key: &'a [u8], value: &'a [u8], latest: u8) -> Result<(Self, u8), StoreError> {
+    fn versioned(table: Table, key: &'k [u8], value: &'a [u8], latest: u8) -> Result<(Self, u8), StoreError> {
         let mut reader = Self { table, key, rest: value };
         let version = reader.byte()?;
         if (VERSION..=latest).contains(&version) {
@@ -368,8 +387,13 @@ mod tests {
         );
         let dedup = decode_dedup(b"k", &encode_dedup(&m, receipt)).unwrap();
         assert_eq!(dedup, Dedup { digest: [9; 32], receipt, conversation: "ann:bob".into() });
-        let head = Head { seq: 2, epoch: 7 };
-        assert_eq!(decode_head(b"k", &encode_head(head)), Ok(head));
+        for first in [1, 2, 3] {
+            let head = Head { seq: 2, first, epoch: 7 };
+            assert_eq!(decode_head(b"k", &encode_head(head)), Ok(head));
+        }
+        for first in [0, 4, u64::MAX] {
+            assert!(decode_head(b"k", &encode_head(Head { seq: 2, first, epoch: 7 })).is_err(), "{first}");
+        }
         assert_eq!(decode_cursor(b"k", &encode_cursor(11)), Ok(11));
         assert_eq!(decode_format(&encode_format(12)), Ok(12));
         let positions = Positions { epoch: 1, delivered: 3, read: 2 };
@@ -388,7 +412,7 @@ mod tests {
         let m = message();
         let receipt = Receipt { message_id: 4, seq: 8, time_ms: 5 };
         let (log, dedup) = (encode_new(&m, false), encode_dedup(&m, receipt));
-        let (head, cursor) = (encode_head(Head { seq: 1, epoch: 1 }), encode_cursor(1));
+        let (head, cursor) = (encode_head(Head { seq: 1, first: 2, epoch: 1 }), encode_cursor(1));
         let key = keys::log(&m.conversation, 8);
         for end in 0..log.len() - m.content.len() {
             assert!(matches!(decode_entry(&key, &log[..end]), Err(StoreError::Corrupt(_))), "cut at {end}");

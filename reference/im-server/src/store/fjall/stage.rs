@@ -95,10 +95,16 @@ impl<D: Disk> Stage<'_, D> {
     fn edits(&self, conversation: &ConversationKey, about: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let prefix = keys::edits_of(conversation, about);
         let mut edits = self.disk.keys(Table::Edits, &prefix, MAX_EDITS)?;
-        // Nothing removes one, so those of the batch are more.
-        let staged = self.rows.range((Table::Edits, prefix.clone())..).map(|((table, key), _)| (*table, key));
-        let staged = staged.take_while(|(table, key)| *table == Table::Edits && key.starts_with(&prefix));
-        edits.extend(staged.map(|(_, key)| key.clone()).take(MAX_EDITS.saturating_sub(edits.len())));
+        let staged = self.rows.range((Table::Edits, prefix.clone())..);
+        let staged = staged.take_while(|((table, key), _)| *table == Table::Edits && key.starts_with(&prefix));
+        for ((_, key), value) in staged {
+            match value {
+                Some(_) if edits.len() < MAX_EDITS => edits.push(key.clone()),
+                Some(_) => {}
+                // Of an edit that is trimmed in this batch.
+                None => edits.retain(|edit| edit != key),
+            }
+        }
         Ok(edits)
     }
 
@@ -114,7 +120,7 @@ impl<D: Disk> Stage<'_, D> {
         let head = self.head(&keys::head(conversation))?.unwrap_or_default();
         let key = keys::cursor(user, device, conversation);
         let cursor = self.get(Table::Cursors, &key)?.map_or(Ok(0), |value| record::decode_cursor(&key, &value))?;
-        let cursor = cursor.max(member.since);
+        let cursor = cursor.max(member.since).max(head.trimmed());
         if epoch != head.epoch {
             return Ok(cursor);
         }
@@ -170,8 +176,8 @@ impl<D: Disk> Stage<'_, D> {
                     self.put_member(conversation, user, &Member { standing: *standing, since });
                 }
                 None => {
-                    self.rows.insert((Table::Members, keys::member(user, conversation)), None);
-                    self.rows.insert((Table::Roster, keys::roster(conversation, user)), None);
+                    self.remove(Table::Members, keys::member(user, conversation));
+                    self.remove(Table::Roster, keys::roster(conversation, user));
                 }
             }
         }
@@ -183,11 +189,15 @@ impl<D: Disk> Stage<'_, D> {
         self.put(Table::Roster, keys::roster(conversation, user), record::encode_mark());
     }
 
-    fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+    pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
         self.rows.insert((table, key), Some(value));
     }
 
-    fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
+    pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.rows.insert((table, key), None);
+    }
+
+    pub(super) fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         self.get(Table::Heads, key)?.map(|value| record::decode_head(key, &value)).transpose()
     }
 
@@ -220,5 +230,5 @@ impl<D: Disk> Stage<'_, D> {
 /// The start of a log, with an epoch that no other has.
 fn new_head() -> Result<Head, StoreError> {
     let epoch = getrandom::u64().map_err(|e| StoreError::Io(e.to_string().into()))?.max(1);
-    Ok(Head { seq: 0, epoch })
+    Ok(Head { seq: 0, first: 1, epoch })
 }

@@ -18,7 +18,7 @@ use crate::store::{
     Store, StoreError,
 };
 
-fn message(packet_id: u64) -> NewEntry {
+pub(super) fn message(packet_id: u64) -> NewEntry {
     NewEntry {
         conversation: ConversationKey::new("ann:bob").unwrap(),
         members: vec!["ann".into(), "bob".into()],
@@ -35,12 +35,12 @@ fn message(packet_id: u64) -> NewEntry {
 }
 
 /// The real tables, whose commits fail while the switch is on: before the rows are written, or after.
-struct Faulty {
-    tables: Arc<Tables>,
-    fail: Arc<AtomicBool>,
-    write_first: bool,
+pub(super) struct Faulty {
+    pub(super) tables: Arc<Tables>,
+    pub(super) fail: Arc<AtomicBool>,
+    pub(super) write_first: bool,
     /// How many rows the last commit had.
-    rows: Arc<AtomicUsize>,
+    pub(super) rows: Arc<AtomicUsize>,
 }
 
 impl Disk for Faulty {

@@ -6,6 +6,7 @@ use super::{
     keys::Table,
     outbox::{Change, OutboxState},
     stage::{Rows, Stage},
+    trim::Cuts,
 };
 use crate::store::{Append, ConversationKey, MemberChange, NewEntry, Positions, StoreError};
 
@@ -70,6 +71,11 @@ pub(super) enum Command {
         change: Change,
         reply: Reply<Result<(), StoreError>>,
     },
+    Trim {
+        cuts: Cuts,
+        cost: usize,
+        reply: Reply<Result<(), StoreError>>,
+    },
     Close {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
@@ -80,7 +86,7 @@ enum Answer {
     Append(Reply<Append>, Append),
     Advance(Reply<Result<u64, StoreError>>, Result<u64, StoreError>),
     MarkRead(Reply<Result<Positions, StoreError>>, Result<Positions, StoreError>),
-    /// Of a change of members or of the outbox.
+    /// Of a change of members or of the outbox, or of a trim.
     Done(Reply<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
@@ -200,6 +206,7 @@ impl<D: Disk> Writer<D> {
             }
             // Lost in a crash, an event is told again.
             Command::Outbox { change, reply } => (Answer::Done(reply, stage.change_outbox(&change)), false, 0),
+            Command::Trim { cuts, cost, reply } => (Answer::Done(reply, stage.trim(&cuts)), true, cost),
             Command::Close { reply } => return Some(reply),
         };
         batch.answers.push(answer);
@@ -232,7 +239,9 @@ fn refuse(command: Command, error: &StoreError) -> Option<oneshot::Sender<Result
         Command::Append { reply, .. } => reply.send(Append::NotStored(error.clone())),
         Command::Advance { reply, .. } => reply.send(Err(error.clone())),
         Command::MarkRead { reply, .. } => reply.send(Err(error.clone())),
-        Command::SetMembers { reply, .. } | Command::Outbox { reply, .. } => reply.send(Err(error.clone())),
+        Command::SetMembers { reply, .. } | Command::Outbox { reply, .. } | Command::Trim { reply, .. } => {
+            reply.send(Err(error.clone()));
+        }
         Command::Close { reply } => return Some(reply),
     }
     None
