@@ -1,6 +1,7 @@
-//! What an application does about messages: before they are stored, and after.
+//! What an application does about messages, before they are stored and after, and about requests.
 
 mod chain;
+mod requests;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use futures_util::future::BoxFuture;
 use im_proto::{Conversation, RefusalCode};
 
 pub(crate) use self::chain::Chains;
+pub use self::requests::{AnswerRequests, Asked, Reply};
 use crate::metrics::Metrics;
 use crate::session::Refusal;
 use crate::store::{EntryKind, StoredEntry};
@@ -193,6 +195,7 @@ pub trait AfterCommit: Send + Sync + 'static {
 pub(crate) struct Hooks {
     pub(crate) before: Option<Arc<dyn BeforeSend>>,
     pub(crate) after: Option<Arc<dyn AfterCommit>>,
+    pub(crate) requests: Option<Arc<dyn AnswerRequests>>,
     pub(crate) timeout: Duration,
     pub(crate) max_content: usize,
     pub(crate) metrics: Arc<Metrics>,
@@ -204,7 +207,7 @@ impl Hooks {
     pub(crate) async fn review(&self, draft: &Draft<'_>) -> Result<Option<(u16, Vec<u8>)>, Refusal> {
         const NAME: &str = "before_send";
         let Some(hook) = &self.before else { return Ok(None) };
-        let verdict = self.limited(NAME, hook.before_send(draft)).await;
+        let verdict = self.limited(NAME, self.timeout, hook.before_send(draft)).await;
         let failed = || Refusal::later("the service could not look at it now: it is tried again");
         let count = |outcome| self.metrics.hook(NAME, outcome);
         match verdict.ok_or_else(failed)? {
@@ -237,18 +240,23 @@ impl Hooks {
     pub(crate) async fn tell(&self, committed: &Committed<'_>) {
         const NAME: &str = "after_commit";
         let Some(hook) = &self.after else { return };
-        match self.limited(NAME, hook.after_commit(committed)).await {
+        match self.limited(NAME, self.timeout, hook.after_commit(committed)).await {
             Some(()) => self.metrics.hook(NAME, "passed"),
             None => tracing::error!(seq = committed.entry.seq, "an entry is stored, and after_commit did not take it"),
         }
     }
 
-    async fn limited<T>(&self, name: &'static str, hook: BoxFuture<'_, Result<T, HookError>>) -> Option<T> {
-        let (outcome, why) = match tokio::time::timeout(self.timeout, AssertUnwindSafe(hook).catch_unwind()).await {
+    async fn limited<T>(
+        &self,
+        name: &'static str,
+        timeout: Duration,
+        hook: BoxFuture<'_, Result<T, HookError>>,
+    ) -> Option<T> {
+        let (outcome, why) = match tokio::time::timeout(timeout, AssertUnwindSafe(hook).catch_unwind()).await {
             Ok(Ok(Ok(done))) => return Some(done),
             Ok(Ok(Err(HookError(why)))) => ("failed", why),
             Ok(Err(_)) => ("failed", "it panicked".into()),
-            Err(_) => ("timeout", format!("it took longer than {:?}", self.timeout)),
+            Err(_) => ("timeout", format!("it took longer than {timeout:?}")),
         };
         tracing::error!(hook = name, why, "a hook of the application did not do its work");
         self.metrics.hook(name, outcome);

@@ -36,7 +36,7 @@ mod webhook;
 pub use broadcast::BroadcastError;
 pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
 pub use groups::{GroupError, Groups};
-pub use hooks::{AfterCommit, BeforeSend, Committed, Draft, HookError, Origin, Verdict};
+pub use hooks::{AfterCommit, AnswerRequests, Asked, BeforeSend, Committed, Draft, HookError, Origin, Reply, Verdict};
 pub use im_proto::RefusalCode;
 pub use im_proto::policy::{DeviceKind, DevicePolicy};
 pub use im_proto::rights::{MemberRole, RightsPolicy};

@@ -22,7 +22,7 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::directory::{Directory, StoredGroups};
 use crate::groups::Groups;
-use crate::hooks::{AfterCommit, BeforeSend, Chains, Hooks};
+use crate::hooks::{AfterCommit, AnswerRequests, BeforeSend, Chains, Hooks};
 use crate::hub::Hub;
 use crate::keys::ServiceKeys;
 use crate::limits::{Bounds, Slots};
@@ -116,6 +116,7 @@ pub struct ServerBuilder {
     bans: Option<Arc<dyn Bans>>,
     before_send: Option<Arc<dyn BeforeSend>>,
     after_commit: Option<Arc<dyn AfterCommit>>,
+    requests: Option<Arc<dyn AnswerRequests>>,
     hook_timeout: Duration,
 }
 
@@ -171,6 +172,7 @@ impl Server {
             bans: None,
             before_send: None,
             after_commit: None,
+            requests: None,
             hook_timeout: Duration::from_secs(3),
         }
     }
@@ -393,6 +395,12 @@ impl ServerBuilder {
         self
     }
 
+    /// What answers the requests of clients. Without it every method is unknown.
+    pub fn answer_requests(mut self, hook: Arc<dyn AnswerRequests>) -> Self {
+        self.requests = Some(hook);
+        self
+    }
+
     /// How long a hook may take for one message. Default 3 s.
     pub fn hook_timeout(mut self, timeout: Duration) -> Self {
         self.hook_timeout = timeout;
@@ -516,6 +524,7 @@ impl ServerBuilder {
         let hooks = Hooks {
             before: self.before_send,
             after: self.after_commit,
+            requests: self.requests,
             timeout: self.hook_timeout,
             max_content: self.config.max_content,
             metrics: metrics.clone(),

@@ -72,11 +72,7 @@ impl<T: Transport> Session<T> {
                 let result = self.connection.refuse_stream(stream, RefusalCode::INVALID, reason, None);
                 self.answered(now, result);
             }
-            ServerEvent::Request { packet_id, .. } => {
-                let (code, reason) = (RefusalCode::UNKNOWN_METHOD, "this server answers no requests");
-                let result = self.connection.refuse_request(packet_id, code, reason, None);
-                self.answered(now, result);
-            }
+            ServerEvent::Request { packet_id, request } => self.asked(packet_id, request),
             // Of streams that were refused, and requests that nobody makes.
             ServerEvent::StreamDelta { .. }
             | ServerEvent::StreamEnded { .. }

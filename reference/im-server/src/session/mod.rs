@@ -12,6 +12,7 @@ mod events;
 mod jobs;
 mod live;
 mod questions;
+mod requests;
 mod resume;
 mod submission;
 #[cfg(test)]
@@ -28,19 +29,21 @@ use im_codec::Snowflake;
 use im_proto::policy::DeviceKind;
 use im_proto::rights::RightsPolicy;
 use im_proto::{
-    Arrival, CloseCode, Closed, Connection, Entropy, Instant, RefusalCode, Server, ServerConfig, encode_plain_close,
+    Arrival, CloseCode, Closed, Connection, Entropy, Instant, PacketId, RefusalCode, Server, ServerConfig,
+    encode_plain_close,
 };
 use tokio::sync::watch;
 
 use self::appender::{Appender, Outcome};
 use self::jobs::{Done, Jobs, Retelling};
 use self::questions::{Answer, Device, Questions};
+use self::requests::Requests;
 use self::resume::Accepted;
 use crate::auth::{AuthError, Authenticator};
 use crate::calls::Calls;
 use crate::clock::{self, Clock};
 use crate::directory::Directory;
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, Reply};
 use crate::hub::{Hub, Mail, Membership};
 use crate::limits::{Held, Slot};
 use crate::metrics::Metrics;
@@ -177,6 +180,7 @@ struct Session<T> {
     member: Option<Member>,
     questions: Questions,
     jobs: Jobs,
+    requests: Requests,
     retelling: Retelling,
     /// Messages that wait for the store.
     unanswered: usize,
@@ -211,6 +215,7 @@ enum Wake {
     Stored(Outcome),
     Answer(Answer),
     Done(Done),
+    Replied(PacketId, Reply),
     Mail(Mail),
     Stopping,
     Timer,
@@ -270,6 +275,7 @@ impl<T: Transport> Session<T> {
         Self {
             questions: Questions::new(services.store.clone()),
             jobs: Jobs::default(),
+            requests: Requests::default(),
             retelling: Retelling::Idle,
             stopping: services.stopping.subscribe(),
             services,
@@ -378,7 +384,7 @@ impl<T: Transport> Session<T> {
         let due = self.due(now);
         let may_read = self.may_feed() && self.connection.wants_read();
         let stopping_known = self.drain_until.is_some();
-        let Self { transport, input, output, login, member, questions, jobs, stopping, .. } = self;
+        let Self { transport, input, output, login, member, questions, jobs, requests, stopping, .. } = self;
         tokio::select! {
             wake = transmit_or_read(transport, output, input, may_read) => wake,
             (request, result) = async {
@@ -398,6 +404,7 @@ impl<T: Transport> Session<T> {
             } => wake,
             answer = questions.next() => Wake::Answer(answer),
             done = jobs.next() => Wake::Done(done),
+            (packet_id, reply) = requests.next() => Wake::Replied(packet_id, reply),
             () = stopped(stopping), if !stopping_known => Wake::Stopping,
             () = async {
                 match due {

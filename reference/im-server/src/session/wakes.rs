@@ -50,6 +50,7 @@ impl<T: Transport> Session<T> {
             }
             Wake::Answer(answer) => self.answer(now, answer),
             Wake::Done(done) => self.done(now, done),
+            Wake::Replied(packet_id, reply) => self.replied(now, packet_id, reply),
             Wake::Mail(mail) => self.mail(now, mail),
             Wake::Stopping => self.drain_until = Some(now + DRAIN),
             Wake::Timer => {

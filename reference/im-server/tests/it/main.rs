@@ -28,6 +28,7 @@ mod push;
 mod recall_edit_react;
 mod receipts;
 mod refusals;
+mod requests;
 mod retention;
 mod rooms;
 mod signals;
