@@ -80,7 +80,7 @@ fn row(entry: &Entry) -> String {
     };
     let later = LaterClose { code: 1, reason: "r".into(), later: "x".into() };
     let unknown = match decode::<Close>(format, &encode(format, &later)) {
-        Some(read) if read == (Close { code: 1, reason: "r".into() }) => "skipped",
+        Some(read) if read == (Close { code: 1, reason: "r".into(), ..Default::default() }) => "skipped",
         _ => "refused",
     };
     let emoji = match decode::<PChatMessage>(
