@@ -97,4 +97,6 @@ mod guides {
 pub mod content_type {
     /// Text in UTF-8.
     pub const TEXT: u32 = 1;
+    /// A reference to a file: JSON as `docs/spec/files.md` has it.
+    pub const FILE: u32 = 2;
 }

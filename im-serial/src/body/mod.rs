@@ -115,7 +115,7 @@ bodies! {
     Send = 32 {
         /// Where to.
         1 [message] to: Conversation;
-        /// What the content is: 1 text in UTF-8; 128 and above belong to applications.
+        /// What the content is: 1 text in UTF-8, 2 a reference to a file; 128 and above belong to applications.
         2 [uint32] content_type: u32;
         /// The content.
         3 [bytes] content: Vec<u8> as "crate::text::bytes";

@@ -12,3 +12,12 @@ pub(crate) fn decode(text: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+/// As hexadecimal digits.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

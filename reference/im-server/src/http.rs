@@ -21,7 +21,7 @@ use crate::limits::Slot;
 use crate::server::Shared;
 use crate::session::drive;
 use crate::transport::WebSocket;
-use crate::{api, operations, polling};
+use crate::{api, blob, operations, polling};
 
 /// The WebSocket sub-protocol of these packets.
 const PROTOCOL: &str = "im.v2";
@@ -37,11 +37,13 @@ pub(crate) fn router(shared: Arc<Shared>, websocket_path: &str) -> Router {
     // Any method, so that a wrong one is answered with what to do.
     let counting = middleware::from_fn_with_state(shared.clone(), count);
     let api = if shared.service_keys.is_empty() { Router::new() } else { api::router() };
+    let files = if shared.services.files.is_some() { blob::router() } else { Router::new() };
     Router::new()
         .merge(api)
         .route(websocket_path, any(upgrade))
         .merge(polling::router(websocket_path))
         .merge(operations::public_routes())
+        .merge(files)
         .layer(counting)
         .with_state(shared)
 }

@@ -6,6 +6,7 @@
 
 mod api;
 pub mod auth;
+mod blob;
 mod broadcast;
 mod calls;
 mod clock;
@@ -33,6 +34,7 @@ mod tls;
 mod transport;
 mod webhook;
 
+pub use blob::{Files, FilesConfig, FilesError};
 pub use broadcast::BroadcastError;
 pub use directory::{Answer, Directory, DirectoryError, StoredGroups};
 pub use groups::{GroupError, Groups};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use im_server::auth::{Authenticator, OpenLoopback};
 use im_server::store::{FileBans, FjallConfig, FjallStore, OutboxConfig, StoreError};
-use im_server::{ListenerConfig, Security, ServeError, Server};
+use im_server::{Files, ListenerConfig, Security, ServeError, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -89,6 +89,9 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         .http_idle(settings.http_idle)
         .allow_origins(settings.allow_origins.iter().cloned())
         .configure(|config| config.login_timeout = settings.login_timeout);
+    if let Some(config) = settings.files.clone() {
+        builder = builder.files(Files::open(config).await.map_err(|error| Failure::run(error.to_string()))?);
+    }
     let with_tls = tls.is_some();
     if let Some(tls) = tls {
         builder = builder.tls(tls);
@@ -125,6 +128,13 @@ async fn run(prepared: Prepared) -> Result<(), Failure> {
         let server = server.clone();
         serving.spawn(async move {
             server.keep_for(retention).await;
+            Ok(())
+        });
+    }
+    if let Some(keep) = settings.keep_files {
+        let server = server.clone();
+        serving.spawn(async move {
+            server.keep_files_for(keep).await;
             Ok(())
         });
     }

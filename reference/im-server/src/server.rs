@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Authenticator;
+use crate::blob::Files;
 use crate::broadcast::{self, BroadcastError};
 use crate::calls::Calls;
 use crate::clock::Clock;
@@ -114,6 +115,7 @@ pub struct ServerBuilder {
     return_after: Duration,
     service_keys: ServiceKeys,
     bans: Option<Arc<dyn Bans>>,
+    files: Option<Files>,
     before_send: Option<Arc<dyn BeforeSend>>,
     after_commit: Option<Arc<dyn AfterCommit>>,
     requests: Option<Arc<dyn AnswerRequests>>,
@@ -170,6 +172,7 @@ impl Server {
             return_after: Duration::from_secs(2),
             service_keys: ServiceKeys::default(),
             bans: None,
+            files: None,
             before_send: None,
             after_commit: None,
             requests: None,
@@ -288,6 +291,31 @@ impl Server {
         retention::run(&self.shared.services, retention).await;
     }
 
+    /// Deletes files older than `keep`, now and every hour, until the server stops.
+    pub async fn keep_files_for(&self, keep: Duration) {
+        const EVERY: Duration = Duration::from_secs(3600);
+        let services = &self.shared.services;
+        let Some(files) = &services.files else { return };
+        let mut stopping = services.stopping.subscribe();
+        let work = async {
+            loop {
+                match files.sweep(keep, crate::clock::unix_ms()).await {
+                    Ok(0) => {}
+                    Ok(gone) => tracing::info!(gone, "files that were too old were deleted"),
+                    Err(error) => {
+                        tracing::error!(%error, "old files could not be deleted; it is tried again in an hour");
+                    }
+                }
+                services.metrics.files_used(files.used_bytes());
+                tokio::time::sleep(EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+
     /// Does what [`keep_for`](Self::keep_for) does once, as at this time, in milliseconds since 1970. Gives how many entries went.
     ///
     /// # Errors
@@ -392,6 +420,12 @@ impl ServerBuilder {
     /// What is told of entries that are stored.
     pub fn after_commit(mut self, hook: Arc<dyn AfterCommit>) -> Self {
         self.after_commit = Some(hook);
+        self
+    }
+
+    /// Keeps files of users, for what is too large for a message: docs/spec/files.md. Without it their requests are unknown.
+    pub fn files(mut self, files: Files) -> Self {
+        self.files = Some(files);
         self
     }
 
@@ -515,6 +549,9 @@ impl ServerBuilder {
             return Err(ConfigError::Zero { name: "refused_logins" });
         }
         let (metrics, store_failed) = (Arc::new(Metrics::new()), Arc::<AtomicBool>::default());
+        if let Some(files) = &self.files {
+            metrics.files_used(files.used_bytes());
+        }
         if let Some(tls) = &self.tls {
             metrics.certificate(tls.validity().not_after);
         }
@@ -534,6 +571,7 @@ impl ServerBuilder {
             config: Arc::new(self.config),
             hooks,
             bans: self.bans,
+            files: self.files,
             directory: self.directory.unwrap_or_else(|| Arc::new(StoredGroups::new(store.clone()))),
             rights: self.rights,
             device_kind: self.device_kind,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use im_server::store::{CheckAtOpen, EventKind};
-use im_server::{IpNet, Retention};
+use im_server::{FilesConfig, IpNet, Retention};
 use serde::Deserialize;
 
 use crate::{Failure, files};
@@ -93,6 +93,18 @@ pub(crate) struct Options {
     /// When clients of a server that stopped are told to come back, in seconds: each at a moment between this and twice this
     #[arg(long, env = "IM_RETURN_SECS")]
     pub(crate) return_secs: Option<u64>,
+    /// The largest file that users may share, in MiB; 0 for no files at all
+    #[arg(long, env = "IM_MAX_FILE_MIB")]
+    pub(crate) max_file_mib: Option<u64>,
+    /// What all files of one user may take, in MiB
+    #[arg(long, env = "IM_MAX_USER_FILES_MIB")]
+    pub(crate) max_user_files_mib: Option<u64>,
+    /// What all files together may take, in MiB
+    #[arg(long, env = "IM_MAX_FILES_MIB")]
+    pub(crate) max_files_mib: Option<u64>,
+    /// After how many days files are deleted; 0 keeps them for ever
+    #[arg(long, env = "IM_FILES_DAYS")]
+    pub(crate) files_days: Option<u64>,
     /// Where what is stored is told to, with http or https
     #[arg(long, env = "IM_WEBHOOK_URL")]
     pub(crate) webhook_url: Option<String>,
@@ -162,6 +174,10 @@ pub(crate) const KEYS: &[(&str, Values)] = &[
     ("http_idle_secs", Values::Number(60, 1, 3_600)),
     ("drain_secs", Values::Number(0, 0, 300)),
     ("return_secs", Values::Number(2, 0, 1_800)),
+    ("max_file_mib", Values::Number(25, 0, 65_536)),
+    ("max_user_files_mib", Values::Number(1_024, 1, 16_777_216)),
+    ("max_files_mib", Values::Number(10_240, 1, 16_777_216)),
+    ("files_days", Values::Number(0, 0, 36_500)),
     ("webhook_url", Values::Text("", "an address, with `webhook_secret_file`")),
     ("webhook_secret_file", Values::Text("", "a file, with `webhook_url`")),
     (
@@ -209,6 +225,9 @@ pub(crate) struct Settings {
     pub(crate) http_idle: Duration,
     pub(crate) drain: Duration,
     pub(crate) return_after: Duration,
+    /// `None` for no files at all.
+    pub(crate) files: Option<FilesConfig>,
+    pub(crate) keep_files: Option<Duration>,
     pub(crate) webhooks: Option<WebhookSettings>,
     pub(crate) log: String,
     pub(crate) log_json: bool,
@@ -264,6 +283,10 @@ impl Options {
             http_idle_secs: self.http_idle_secs.or(file.http_idle_secs),
             drain_secs: self.drain_secs.or(file.drain_secs),
             return_secs: self.return_secs.or(file.return_secs),
+            max_file_mib: self.max_file_mib.or(file.max_file_mib),
+            max_user_files_mib: self.max_user_files_mib.or(file.max_user_files_mib),
+            max_files_mib: self.max_files_mib.or(file.max_files_mib),
+            files_days: self.files_days.or(file.files_days),
             webhook_url: self.webhook_url.or(file.webhook_url),
             webhook_secret_file: self.webhook_secret_file.or(file.webhook_secret_file),
             webhook_events: self.webhook_events.or(file.webhook_events),
@@ -304,6 +327,13 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
     let http_idle = secs(number("http_idle_secs", options.http_idle_secs));
     let drain = secs(number("drain_secs", options.drain_secs));
     let return_after = secs(number("return_secs", options.return_secs));
+    let mib = |number: u32| u64::from(number) << 20;
+    let (max_file, max_user_files, max_files) = (
+        mib(number("max_file_mib", options.max_file_mib)),
+        mib(number("max_user_files_mib", options.max_user_files_mib)),
+        mib(number("max_files_mib", options.max_files_mib)),
+    );
+    let files_days = number("files_days", options.files_days);
     let webhook_timeout = secs(number("webhook_timeout_secs", options.webhook_timeout_secs));
     let webhook_max_age = secs(number("webhook_max_age_hours", options.webhook_max_age_hours)).saturating_mul(3600);
     let webhook_max_waiting = number("webhook_max_waiting", options.webhook_max_waiting).into();
@@ -386,13 +416,22 @@ pub(crate) fn resolve(options: &Options, config: Option<&Path>) -> Result<Settin
             None
         }
     };
+    let data = options.data.unwrap_or_else(|| text("data", None).into());
+    let files = (max_file > 0).then(|| FilesConfig {
+        max_bytes: max_file,
+        max_user_bytes: max_user_files,
+        max_total_bytes: max_files,
+        ..FilesConfig::new(data.join("files"))
+    });
     let settings = Settings {
         webhooks,
+        files,
+        keep_files: (files_days > 0).then(|| secs(86_400).saturating_mul(files_days)),
         listen: text("listen", options.listen),
         listen_tls: options.listen_tls,
         listen_plain: options.listen_plain,
         metrics_listen: options.metrics_listen,
-        data: options.data.unwrap_or_else(|| text("data", None).into()),
+        data,
         store_check,
         retention,
         tls_files,

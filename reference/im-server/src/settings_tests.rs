@@ -82,8 +82,18 @@ fn every_key_can_stand_in_the_file() {
         settings.http_idle.as_secs(),
         settings.drain.as_secs(),
         settings.return_after.as_secs(),
+        settings.files.as_ref().unwrap().max_bytes >> 20,
+        settings.files.as_ref().unwrap().max_user_bytes >> 20,
+        settings.files.as_ref().unwrap().max_total_bytes >> 20,
+        settings.keep_files.unwrap().as_secs() / 86_400,
     ];
-    assert_eq!(numbers, [86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300, 1_800]);
+    assert_eq!(
+        numbers,
+        [
+            86_400, 1_000_000, 1_000_000, 1_048_576, 100_000, 120, 600, 3_600, 300, 1_800, 65_536, 16_777_216,
+            16_777_216, 36_500
+        ]
+    );
     assert_eq!((settings.proxies.len(), settings.allow_origins.len(), settings.log_json), (2, 1, true));
     assert_eq!(settings.store_check, CheckAtOpen::Never);
     assert_eq!(settings.retention, Retention::days(36_500));

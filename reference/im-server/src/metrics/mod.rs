@@ -1,5 +1,6 @@
 //! What is counted, for Prometheus. Every limit that refuses or cuts somebody has a counter here.
 
+mod files;
 mod retention;
 mod service;
 mod store;
@@ -94,6 +95,7 @@ pub(crate) struct Metrics {
     reloads: Family<Outcome, Counter>,
     service: service::Numbers,
     webhooks: webhooks::WebhookMetrics,
+    files: files::FileMetrics,
     retention: retention::RetentionMetrics,
 }
 
@@ -117,6 +119,7 @@ impl Metrics {
             reloads: Family::default(),
             service: service::Numbers::default(),
             webhooks: webhooks::WebhookMetrics::default(),
+            files: files::FileMetrics::default(),
             retention: retention::RetentionMetrics::default(),
         };
         metrics.begin_with_zero();
@@ -199,6 +202,7 @@ impl Metrics {
         self.service.register(registry);
         self.webhooks.register(registry);
         self.retention.register(registry);
+        self.files.register(registry);
         self
     }
 

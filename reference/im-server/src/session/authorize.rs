@@ -1,9 +1,10 @@
 //! Whether somebody may do what was submitted: the facts are looked up here, [`im_proto::rights`] decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use im_proto::rights::{Action, Actor, Denial, MemberRole, Target, TargetKind};
-use im_proto::{Change, ConversationKind, RefusalCode};
+use im_proto::{Change, Conversation, ConversationKind, RefusalCode};
 
 use super::appender::Submitted;
 use super::{Refusal, Services};
@@ -104,6 +105,36 @@ async fn private(services: &Services, submitted: &Submitted) -> Result<Standing,
         may_write(services, &entry.from, other).await?;
     }
     Ok(Standing::of(MemberRole::Member))
+}
+
+/// Whether a user may send a message there; for what is not one.
+pub(crate) async fn may_send(services: &Services, user: &Arc<str>, to: &Conversation) -> Result<(), Refusal> {
+    let standing = if to.known_kind() == Some(ConversationKind::Group) {
+        let member = services.directory.member(&to.id, user).await;
+        member.map_err(|error| Refusal::directory(&error))?
+    } else {
+        if let Some(other) = conversation::other(user, to) {
+            may_write(services, user, other).await?;
+        }
+        Some(Standing::of(MemberRole::Member))
+    };
+    let actor = Actor {
+        user,
+        role: standing.map(|standing| standing.role),
+        muted: standing.is_some_and(|standing| standing.muted),
+        banned: standing.is_some_and(|standing| standing.banned),
+    };
+    let decided = services.rights.decide(&actor, &Action::Send);
+    decided.map_err(|denial| Refusal::new(denial.code(), denial.to_string()))
+}
+
+/// Whether a user may read what was sent there; `to` is a conversation of the user's, as the user names it.
+pub(crate) async fn may_read(services: &Services, user: &str, to: &Conversation) -> Result<bool, Refusal> {
+    if to.known_kind() != Some(ConversationKind::Group) {
+        return Ok(true);
+    }
+    let member = services.directory.member(&to.id, user).await.map_err(|error| Refusal::directory(&error))?;
+    Ok(member.is_some_and(|standing| !standing.banned))
 }
 
 pub(super) async fn may_write(services: &Services, user: &str, other: &str) -> Result<(), Refusal> {

@@ -35,11 +35,13 @@ use im_proto::{
 use tokio::sync::watch;
 
 use self::appender::{Appender, Outcome};
+pub(crate) use self::authorize::{may_read, may_send};
 use self::jobs::{Done, Jobs, Retelling};
 use self::questions::{Answer, Device, Questions};
 use self::requests::Requests;
 use self::resume::Accepted;
 use crate::auth::{AuthError, Authenticator};
+use crate::blob::Files;
 use crate::calls::Calls;
 use crate::clock::{self, Clock};
 use crate::directory::Directory;
@@ -68,6 +70,7 @@ pub(crate) struct Services {
     pub(crate) device_kind: Box<dyn Fn(&str) -> DeviceKind + Send + Sync>,
     pub(crate) hooks: Hooks,
     pub(crate) bans: Option<Arc<dyn Bans>>,
+    pub(crate) files: Option<Files>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) calls: Calls,
     /// Broadcasts that every user reads.

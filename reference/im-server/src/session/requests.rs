@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use im_proto::{AnswerError, Instant, PacketId, Request};
 
 use super::Session;
+use crate::blob;
 use crate::hooks::{Asked, Reply};
 use crate::transport::Transport;
 
@@ -33,7 +34,11 @@ impl<T: Transport> Session<T> {
         let (services, device) = (Arc::clone(&self.services), member.device.clone());
         self.requests.under_way.push(Box::pin(async move {
             let asked = Asked { user: &device.user, device: &device.device, request: &request };
-            (packet_id, services.hooks.ask(&asked).await)
+            let reply = match blob::answer(&services, &asked).await {
+                Some(reply) => reply,
+                None => services.hooks.ask(&asked).await,
+            };
+            (packet_id, reply)
         }));
     }
 

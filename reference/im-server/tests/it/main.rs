@@ -12,6 +12,7 @@ mod command;
 mod common;
 mod config;
 mod devices;
+mod files;
 mod first_bytes;
 mod groups;
 mod guide;
