@@ -121,7 +121,12 @@ impl<'a> Walk<'a> {
 
 /// Begins: leftovers go, and `found` is told of each file.
 pub(super) async fn scan(dir: &Path, mut found: impl FnMut(&Meta)) -> io::Result<()> {
-    fs::create_dir_all(dir).await?;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    // What users share is for nobody else on this machine.
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(dir).await?;
     let mut entries = fs::read_dir(dir).await?;
     while let Some(entry) = entries.next_entry().await? {
         let name = entry.file_name();
