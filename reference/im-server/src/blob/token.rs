@@ -66,3 +66,18 @@ impl Tokens {
         (claims.id == id && now_ms <= claims.until_ms).then_some(claims.allowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_and_is_worth_nothing_in_another_process() {
+        let (tokens, others) = (Tokens::new().unwrap(), Tokens::new().unwrap());
+        let token = tokens.give("a", Allowed::Download, 1_000).unwrap();
+        assert_eq!(tokens.check(&token, "a", 1_000 + LIFETIME_MS), Some(Allowed::Download));
+        assert_eq!(tokens.check(&token, "a", 1_001 + LIFETIME_MS), None);
+        assert_eq!(tokens.check(&token, "b", 1_000), None);
+        assert_eq!(others.check(&token, "a", 1_000), None);
+    }
+}
