@@ -224,7 +224,7 @@ impl Registry {
     /// let (registry, limits) = (Registry::default(), Limits::default());
     /// let mut out = Vec::new();
     /// registry.transcode(FormatId::JSON, FormatId::MSGPACK, 18, br#"{"code":4000}"#, &limits, &mut out).unwrap();
-    /// assert_eq!(out, b"\x82\xa4code\xcd\x0f\xa0\xa6reason\xa0");
+    /// assert_eq!(out, b"\x83\xa4code\xcd\x0f\xa0\xa6reason\xa0\xaeretry_after_ms\0");
     /// # }
     /// ```
     pub fn transcode(

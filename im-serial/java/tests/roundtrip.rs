@@ -174,7 +174,9 @@ fn chunks_end_between_characters_at_javas_length() {
 
 #[test]
 fn unsigned_numbers_travel_with_the_same_bits() {
-    let body = im_serial::Body::from(im_serial::body::Login { receive_max: u32::MAX, ..Default::default() });
+    // Java writes the numbers in the order of their names, so each is looked for where it comes first.
+    let login = im_serial::body::Login { receive_max: u32::MAX, receive_bytes: u32::MAX, ..Default::default() };
+    let body = im_serial::Body::from(login);
     for (format, minus_one) in [
         (&Jdk::default() as &dyn Format, &b"xp\xff\xff\xff\xff"[..]),
         (&Hessian::default(), b"receive_maxI\xff\xff\xff\xff"),

@@ -50,6 +50,6 @@ async fn what_this_server_does_not_do_is_refused_by_name() {
     is_refused(&mut alice, id, RefusalCode::INVALID, "streams").await;
     let request = Request::new("time", Vec::new(), std::time::Duration::from_secs(60));
     let id = alice.connection.request(now, &request).unwrap();
-    is_refused(&mut alice, id, RefusalCode::UNKNOWN_METHOD, "requests").await;
+    is_refused(&mut alice, id, RefusalCode::UNKNOWN_METHOD, "method").await;
     alice.settled().await;
 }
